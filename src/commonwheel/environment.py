@@ -1,0 +1,136 @@
+"""An environment: a place that distributions are installed into, and its interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import packaging
+
+from commonwheel.errors import InvalidEnvironment
+
+_QUERY = Path(__file__).with_name("environment_query.py")
+_PACKAGING = str(Path(packaging.__file__).parent.parent)
+_OLDEST = (3, 9)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The folders of an environment, named as :mod:`sysconfig` names them."""
+
+    purelib: Path
+    platlib: Path
+    scripts: Path
+    headers: Path
+    """Each distribution gets a folder of its name in it."""
+    data: Path
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What has to be known of an environment to link distributions into it."""
+
+    python: Path
+    """Its interpreter, as scripts name it."""
+    version: str
+    """Of the interpreter, as in ``3.12.1``."""
+    cache_tag: str
+    """Names the interpreter's bytecode files (:pep:`3147`)."""
+    scheme: Scheme
+    tags: frozenset[str] | None = None
+    """The compatibility tags that it supports; None: the frontend has seen to it."""
+
+    def site_packages(self, root_is_purelib: bool) -> Path:
+        """Where a wheel's root goes."""
+        return self.scheme.purelib if root_is_purelib else self.scheme.platlib
+
+    @property
+    def sites(self) -> tuple[Path, ...]:
+        """Its site-packages folders, one or two."""
+        return tuple(dict.fromkeys((self.scheme.purelib, self.scheme.platlib)))
+
+    def __str__(self) -> str:
+        return f"{self.python} (Python {self.version})"
+
+
+def of_interpreter(python: Path) -> Environment:
+    """The environment of the interpreter ``python``, which is run to ask it.
+
+    ``python`` may also be the folder of a virtual environment.
+
+    :raises InvalidEnvironment: it does not run, is too old, or is managed by somebody
+        else (:pep:`668`)
+    """
+    python = _interpreter_in(python) if python.is_dir() else python
+    command = [str(python), "-I", str(_QUERY), _PACKAGING]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        reason = f"it does not run ({error.strerror})"
+        raise InvalidEnvironment(python, reason) from error
+    if answer.returncode != 0:
+        lines = answer.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"exit status {answer.returncode}"
+        raise InvalidEnvironment(python, f"its interpreter fails: {reason}")
+    fields = json.loads(answer.stdout)
+    if tuple(map(int, fields["version"].split(".")[:2])) < _OLDEST:
+        reason = f"Python {fields['version']} is too old (3.9 or later is needed)"
+        raise InvalidEnvironment(python, reason)
+    if fields["externally_managed"]:
+        reason = "its interpreter is externally managed; make a virtual environment"
+        raise InvalidEnvironment(python, reason)
+    return Environment(
+        python=Path(fields["python"]),
+        version=fields["version"],
+        cache_tag=fields["cache_tag"],
+        scheme=Scheme(
+            **{
+                key: Path(fields[key])
+                for key in ("purelib", "platlib", "scripts", "headers", "data")
+            }
+        ),
+        tags=frozenset(fields["tags"]),
+    )
+
+
+def of_site_packages(folder: Path) -> Environment:
+    """The environment that the folder ``folder`` is the site-packages of.
+
+    :raises InvalidEnvironment: it is not a virtual environment's site-packages
+    """
+    folder = Path(os.path.abspath(folder))
+    for parent in folder.parents:
+        if (parent / "pyvenv.cfg").is_file():
+            environment = of_interpreter(parent)
+            if any(_same(folder, site) for site in environment.sites):
+                return environment
+            break
+    raise InvalidEnvironment(folder, "it is not the site-packages of one")
+
+
+def of_this_process(scheme: Scheme, python: Path) -> Environment:
+    """The environment of the running interpreter, for a frontend that knows its scheme."""
+    return Environment(
+        python=python,
+        version=".".join(map(str, sys.version_info[:3])),
+        cache_tag=str(sys.implementation.cache_tag),
+        scheme=scheme,
+    )
+
+
+def _interpreter_in(folder: Path) -> Path:
+    for name in ("bin/python", "Scripts/python.exe", "bin/python3"):
+        if (folder / name).exists():
+            return folder / name
+    raise InvalidEnvironment(folder, "it has no interpreter (bin/python)")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

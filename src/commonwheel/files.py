@@ -1,0 +1,155 @@
+"""Writing files so that nobody ever sees half of one.
+
+Everything commonwheel leaves on disk is written under another name first and
+published by a rename.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+READ_ONLY_FILE = 0o444
+READ_ONLY_PROGRAM = 0o555
+READ_ONLY_FOLDER = 0o555
+
+
+def write_atomically(path: Path, data: bytes, mode: int) -> None:
+    """Write ``data`` to ``path`` with permission bits ``mode``, replacing by a rename.
+
+    :raises OSError: the folder is missing, full or not writable; ``path`` is as before
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def publish(staged: Path, destination: Path) -> None:
+    """Rename the folder ``staged`` to ``destination``, which must not exist.
+
+    A plain ``rename`` replaces an *empty* folder; ours are never empty, so it is
+    refused by every filesystem, with ``EEXIST`` (xfs) or ``ENOTEMPTY`` (others).
+
+    :raises FileExistsError: somebody published ``destination`` first
+    """
+    try:
+        os.rename(staged, destination)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise FileExistsError(errno.EEXIST, "exists", str(destination)) from error
+        raise
+
+
+@contextmanager
+def staging(parent: Path, prefix: str = "") -> Iterator[Path]:
+    """A new private folder in ``parent``; what is left in it at the end is removed."""
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove ``folder`` with everything in it, read-only folders too; never follows links.
+
+    Only root may delete from a read-only folder without asking for the right first.
+    """
+    for current, folders, _ in os.walk(folder):
+        os.chmod(current, stat.S_IRWXU)
+        folders[:] = [f for f in folders if not os.path.islink(os.path.join(current, f))]
+    shutil.rmtree(folder)
+
+
+def seal(tree: Path) -> None:
+    """Make every folder and file below ``tree`` read-only, by explicit mode, not umask.
+
+    A file that is executable by its owner stays executable, for all.
+    """
+    for current, _, files in os.walk(tree, topdown=False):
+        for name in files:
+            path = os.path.join(current, name)
+            program = os.stat(path).st_mode & stat.S_IXUSR
+            os.chmod(path, READ_ONLY_PROGRAM if program else READ_ONLY_FILE)
+        os.chmod(current, READ_ONLY_FOLDER)
+
+
+def merge(source: Path, target: Path) -> None:
+    """Move the files below ``source`` to the same places below ``target``, by renames.
+
+    ``target`` is a sealed tree on the same filesystem; its folders are made writable
+    only while a name is added, and the files are sealed.
+    """
+    for current, _, names in os.walk(source):
+        folder = target / os.path.relpath(current, source)
+        if names and not folder.exists():
+            with _writable(folder.parent):
+                folder.mkdir(mode=READ_ONLY_FOLDER)
+        if names:
+            with _writable(folder):
+                for name in names:
+                    os.chmod(os.path.join(current, name), READ_ONLY_FILE)
+                    os.replace(os.path.join(current, name), folder / name)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    folder.chmod(mode | stat.S_IWUSR)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Wait until all data of the filesystem that holds ``path`` is on the disk.
+
+    A rename that reaches the disk before the data it publishes leaves empty files
+    after a power cut; one ``syncfs(2)`` is a fraction of the cost of ``fsync`` on
+    each of thousands of files. Where there is no ``syncfs``, ``sync(2)`` does more.
+
+    :raises OSError: the filesystem reports that data was lost
+    """
+    if _syncfs is None:
+        os.sync() if hasattr(os, "sync") else None
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if _syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` (a rename into it) are on the disk."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened for that there
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Bound when the module loads: pip blocks imports while it installs, and the first
+# use of a foreign function may import.
+_syncfs = None
+if sys.platform == "linux":
+    _syncfs = ctypes.CDLL(None, use_errno=True).syncfs

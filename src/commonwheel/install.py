@@ -1,0 +1,92 @@
+"""Install: the story. Wheels -> entries of a store -> plan -> links in an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commonwheel import scripts, wheel
+from commonwheel.apply import apply
+from commonwheel.bytecode import Compiler
+from commonwheel.environment import Environment
+from commonwheel.errors import IncompatibleWheel
+from commonwheel.plan import Plan, Request, plan_links, plan_removal
+from commonwheel.store import Store
+
+Progress = Callable[[str, int, int], object]
+"""Called with what is going on, how much of it is done and how much there is."""
+
+
+def _quiet(task: str, done: int, total: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class WheelRequest:
+    """A wheel file to install, and what its frontend knows about why."""
+
+    path: Path
+    requested: bool = True
+    """Whether the user asked for it by name (the REQUESTED file of :pep:`376`)."""
+    direct_url: str | None = None
+    """The contents of ``direct_url.json`` (:pep:`610`), if it has one."""
+    header_folder: str | None = None
+    """The name of its folder for headers, if not the distribution's normalized name."""
+    lasting: bool = False
+    """Whether the file stays where it is, so that its hash is worth remembering."""
+
+
+def install_wheels(
+    wheels: Sequence[WheelRequest],
+    environment: Environment,
+    store: Store,
+    *,
+    script_template: str = scripts.TEMPLATE,
+    progress: Progress = _quiet,
+) -> Plan:
+    """Link the distributions of ``wheels`` into ``environment``, all or none.
+
+    What is not in ``store`` yet is added to it first. A distribution of the same name
+    is replaced. Returns the plan that was carried out.
+
+    :raises InvalidWheel: a file is not a wheel
+    :raises IncompatibleWheel: a wheel is for another Python or platform
+    :raises InvalidStore: the store cannot be written or read
+    :raises LinkConflict: two distributions cannot be in one environment
+    :raises ApplyFailed: the environment cannot be written; it is as before
+    """
+    for request in wheels:
+        _check_tags(request.path, environment)
+    compiler = Compiler(environment.python, environment.cache_tag)
+    requests: list[Request] = []
+    for number, each in enumerate(wheels):
+        progress("storing", number, len(wheels))
+        entry = store.add(each.path, compiler, remember=each.lasting)
+        requests.append(
+            Request(entry, each.requested, each.direct_url, each.header_folder)
+        )
+    progress("linking", len(wheels), len(wheels))
+    plan = plan_links(requests, environment, script_template)
+    apply(plan)
+    return plan
+
+
+def uninstall(names: Sequence[str], environment: Environment) -> Plan:
+    """Remove the distributions ``names`` (normalized) from ``environment``.
+
+    Returns the plan that was carried out; names that are not installed are not in it.
+
+    :raises InvalidEnvironment: one of them has no RECORD
+    :raises ApplyFailed: the environment cannot be written; it is as before
+    """
+    plan = plan_removal(names, environment)
+    apply(plan)
+    return plan
+
+
+def _check_tags(path: Path, environment: Environment) -> None:
+    tags = {str(tag) for tag in wheel.tags(path)}
+    if environment.tags is not None and environment.tags.isdisjoint(tags):
+        described = path.name.removesuffix(".whl").split("-", 2)[2]
+        raise IncompatibleWheel(path, described, str(environment))

@@ -1,0 +1,113 @@
+"""Link manifests: the small text files that say what an environment links to.
+
+``site-packages/_commonwheel/links/NAME.link``, one for each linked distribution::
+
+    commonwheel: 1
+    name: numpy
+    version: 2.4.6
+    entry: STORE/entries/numpy-2.4.6-1a2b3c4d
+    sha256: the wheel's, in full
+    metadata: numpy-2.4.6.dist-info
+
+The runtime reads the same lines (``name``, ``version``, ``entry``, ``metadata``), so a
+key that it uses keeps its meaning for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = "_commonwheel"
+"""In site-packages: everything of ours but the start-up files."""
+LINKS = f"{FOLDER}/links"
+VIEW = f"{FOLDER}/view"
+SUFFIX = ".link"
+_FIRST = "commonwheel: 1"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one environment says of one linked distribution."""
+
+    name: str
+    """Normalized."""
+    version: str
+    entry: Path
+    """The entry's folder."""
+    sha256: str
+    """Of the wheel file."""
+    metadata: str
+    """The name of the ``.dist-info`` folder beside."""
+
+    @property
+    def path(self) -> str:
+        """Relative to site-packages."""
+        return path_of(self.name)
+
+
+def path_of(name: str) -> str:
+    """Where the manifest of distribution ``name`` is, relative to site-packages."""
+    return f"{LINKS}/{name}{SUFFIX}"
+
+
+def render(manifest: Manifest) -> str:
+    """The text of a manifest.
+
+    :raises ValueError: a path with a line break in it
+    """
+    lines = (
+        _FIRST,
+        f"name: {manifest.name}",
+        f"version: {manifest.version}",
+        f"entry: {manifest.entry}",
+        f"sha256: {manifest.sha256}",
+        f"metadata: {manifest.metadata}",
+    )
+    text = "".join(f"{line}\n" for line in lines)
+    if len(text.splitlines()) != len(lines):
+        raise ValueError(f"a path with a line break in it: {str(manifest.entry)!r}")
+    return text
+
+
+def parse(text: str) -> Manifest:
+    """The manifest that ``text`` holds.
+
+    :raises ValueError: it is not one, or of a newer format
+    """
+    first, *lines = text.splitlines() or [""]
+    if first != _FIRST:
+        raise ValueError(f"not a link manifest of this format: {first!r}")
+    fields = dict(line.partition(": ")[::2] for line in lines)
+    try:
+        return Manifest(
+            fields["name"],
+            fields["version"],
+            Path(fields["entry"]),
+            fields["sha256"],
+            fields["metadata"],
+        )
+    except KeyError as error:
+        raise ValueError(f"a link manifest without {error}") from error
+
+
+def read_all(site: Path) -> dict[str, Manifest]:
+    """The manifests in the site-packages folder ``site``, by distribution name.
+
+    :raises ValueError: one of them is damaged; names it
+    :raises OSError: one of them is not readable
+    """
+    try:
+        names = sorted(os.listdir(site / LINKS))
+    except FileNotFoundError:
+        return {}
+    found: dict[str, Manifest] = {}
+    for name in names:
+        if name.endswith(SUFFIX) and not name.startswith("."):
+            path = site / LINKS / name
+            try:
+                found[name.removesuffix(SUFFIX)] = parse(path.read_text("utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+    return found

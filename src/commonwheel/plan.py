@@ -1,0 +1,341 @@
+"""Plan: what linking entries into an environment will change there. Writes nothing.
+
+A plan is frozen data: :mod:`commonwheel.apply` carries it out, a test or a dry run just
+looks at it. All paths in it are absolute, except where a field says otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from commonwheel import manifest, record, scripts, view
+from commonwheel.entry import Entry, StoredFile
+from commonwheel.environment import Environment
+from commonwheel.errors import InvalidEnvironment
+from commonwheel.manifest import Manifest
+from commonwheel.view import Amendment, Link, Split, ViewPlan
+
+INSTALLER = b"commonwheel\n"
+
+
+@dataclass(frozen=True)
+class Request:
+    """An entry to link, and what its frontend knows about why."""
+
+    entry: Entry
+    requested: bool = True
+    """Whether the user asked for it by name (the REQUESTED file of :pep:`376`)."""
+    direct_url: str | None = None
+    """The contents of ``direct_url.json`` (:pep:`610`)."""
+    header_folder: str | None = None
+    """The name of its folder for headers, if not the distribution's normalized name."""
+
+
+@dataclass(frozen=True)
+class RealFile:
+    """A file to write, by its contents or as a copy."""
+
+    path: Path
+    executable: bool = False
+    content: bytes | None = None
+    source: Path | None = None
+    """Copied if there is no ``content``."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What one distribution adds to an environment."""
+
+    name: str
+    version: str
+    site: Path
+    links: tuple[Link, ...]
+    markers: tuple[str, ...]
+    """Empty files, relative to the view."""
+    files: tuple[RealFile, ...]
+    """Scripts, headers, data, start-up files."""
+    manifest: RealFile
+    dist_info: Path
+    metadata: tuple[tuple[str, Path], ...]
+    """Files of ``dist_info`` that are the same everywhere: name in it, where in the store."""
+    written: tuple[tuple[str, bytes], ...]
+    """Files of ``dist_info`` of this environment: name, contents. RECORD is the last."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a distribution that is replaced or uninstalled leaves behind for removal."""
+
+    name: str
+    version: str
+    site: Path
+    dist_info: Path
+    paths: tuple[Path, ...]
+    """Files and links that nothing in the plan writes again; some may not exist."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that :func:`commonwheel.apply.apply` is going to change."""
+
+    sites: tuple[Path, ...]
+    """The site-packages folders that need the runtime."""
+    splits: tuple[tuple[Path, Split], ...]
+    """Links of other distributions that become real folders, with their site-packages."""
+    records: tuple[RealFile, ...]
+    """Their RECORD files, amended."""
+    installations: tuple[Installation, ...]
+    removals: tuple[Removal, ...]
+    overridden: tuple[tuple[str, str, str], ...] = ()
+    """Files that two distributions have: path, the earlier, the later one (it wins)."""
+
+
+def plan_links(
+    requests: Sequence[Request],
+    environment: Environment,
+    template: str = scripts.TEMPLATE,
+) -> Plan:
+    """What it takes to link ``requests`` into ``environment``.
+
+    A distribution of the same name that is there is replaced, whoever installed it.
+
+    :raises InvalidEnvironment: what is to be replaced cannot be removed
+    :raises LinkConflict: two distributions need different kinds of things at one path
+    """
+    names = {request.entry.description.name for request in requests}
+    removals = tuple(
+        removal
+        for site in environment.sites
+        for removal in _removals(site, names, environment)
+    )
+    by_site: dict[Path, list[Request]] = {}
+    for request in requests:
+        site = environment.site_packages(request.entry.description.root_is_purelib)
+        by_site.setdefault(site, []).append(request)
+    views = {
+        site: _plan_view(site, group, environment, names)
+        for site, group in by_site.items()
+    }
+    installations = tuple(
+        _installation(request, environment, site, views[site], template)
+        for site, group in by_site.items()
+        for request in group
+    )
+    written = {path for each in installations for path in _paths(each)}
+    return Plan(
+        sites=tuple(by_site),
+        splits=tuple(
+            (site, split) for site, view in views.items() for split in view.splits()
+        ),
+        records=tuple(
+            _amended_record(site, view.manifests[amendment.name], amendment)
+            for site, view in views.items()
+            for amendment in view.amendments()
+        ),
+        installations=installations,
+        removals=tuple(
+            replace(each, paths=tuple(p for p in each.paths if p not in written))
+            for each in removals
+        ),
+        overridden=tuple(each for view in views.values() for each in view.overridden),
+    )
+
+
+def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
+    """What it takes to uninstall the distributions ``names`` (normalized).
+
+    :raises InvalidEnvironment: one of them cannot be removed
+    """
+    wanted = set(names)
+    removals = tuple(
+        removal
+        for site in environment.sites
+        for removal in _removals(site, wanted, environment)
+    )
+    return Plan((), (), (), (), removals)
+
+
+def _plan_view(
+    site: Path, group: Sequence[Request], environment: Environment, names: set[str]
+) -> ViewPlan:
+    planned = ViewPlan(site, environment.cache_tag, without=names)
+    for request in group:
+        planned.add(request.entry)
+    return planned
+
+
+def _installation(
+    request: Request,
+    environment: Environment,
+    site: Path,
+    planned: ViewPlan,
+    template: str,
+) -> Installation:
+    entry, description = request.entry, request.entry.description
+    links, markers = planned.owned(description.name)
+    link_manifest = Manifest(
+        description.name,
+        description.version,
+        entry.root,
+        description.sha256,
+        description.dist_info,
+    )
+    generated = _generated(entry, environment, template)
+    copies = _copies(request, environment)
+    written = [("INSTALLER", INSTALLER)]
+    if request.requested:
+        written.append(("REQUESTED", b""))
+    if request.direct_url is not None:
+        written.append(("direct_url.json", request.direct_url.encode("utf-8")))
+    rows = [
+        *(_row(_relative(site, file.path), file.content) for file in generated),
+        *(
+            record.Row(_relative(site, file.path), stored.hash, str(stored.size))
+            for file, stored in copies
+        ),
+        *(_row(f"{description.dist_info}/{name}", data) for name, data in written),
+        record.Row(link_manifest.path),
+        *(record.Row(f"{manifest.VIEW}/{link.path}") for link in links),
+        *(record.Row(f"{manifest.VIEW}/{path}") for path in markers),
+        record.Row(f"{description.dist_info}/RECORD"),
+    ]
+    written.append(("RECORD", (entry.record + record.render(rows)).encode("utf-8")))
+    text = manifest.render(link_manifest)
+    return Installation(
+        name=description.name,
+        version=description.version,
+        site=site,
+        links=links,
+        markers=markers,
+        files=(
+            *generated,
+            *(file for file, _ in copies),
+            *(
+                # listed among the entry's own rows
+                RealFile(site / stored.path, source=entry.tree / stored.path)
+                for stored in description.real
+            ),
+        ),
+        manifest=RealFile(site / link_manifest.path, content=text.encode("utf-8")),
+        dist_info=site / description.dist_info,
+        metadata=tuple((name, entry.dist_info / name) for name in description.metadata),
+        written=tuple(written),
+    )
+
+
+def _generated(
+    entry: Entry, environment: Environment, template: str
+) -> list[RealFile]:
+    """Scripts: those of entry points, and the wheel's own."""
+    folder, python = environment.scheme.scripts, environment.python
+    found: list[RealFile] = []
+    names: set[str] = set()
+    for script in entry.description.scripts:
+        names.add(script.name)
+        name, content = scripts.generate(
+            script.name, script.module, script.attribute, script.gui, python, template
+        )
+        found.append(RealFile(folder / name, True, content))
+    for stored in entry.description.script_files:
+        # Setuptools puts its own wrappers of entry points into a wheel: not needed.
+        if scripts.entry_point_of(stored.path) not in names:
+            content = (entry.scripts / stored.path).read_bytes()
+            adapted = scripts.adapt(content, python)
+            found.append(RealFile(folder / stored.path, True, adapted))
+    return found
+
+
+def _copies(
+    request: Request, environment: Environment
+) -> list[tuple[RealFile, StoredFile]]:
+    """The wheel's headers and data files."""
+    entry, scheme = request.entry, environment.scheme
+    headers = scheme.headers / (request.header_folder or entry.description.name)
+    return [
+        (RealFile(target / file.path, file.executable, source=source / file.path), file)
+        for group, source, target in (
+            (entry.description.headers, entry.headers, headers),
+            (entry.description.data, entry.data, scheme.data),
+        )
+        for file in group
+    ]
+
+
+def _amended_record(site: Path, owner: Manifest, amendment: Amendment) -> RealFile:
+    """The RECORD of a distribution whose links were split.
+
+    The row of the split link has to go: pip would remove the folder that takes its
+    place, with the links of the other distribution.
+    """
+    path = site / owner.metadata / "RECORD"
+    lost = {f"{manifest.VIEW}/{each}" for each in amendment.lost}
+    gained = [record.Row(f"{manifest.VIEW}/{each}") for each in amendment.gained]
+    rows = [row for row in record.parse(path.read_text("utf-8")) if row.path not in lost]
+    return RealFile(path, content=record.render([*rows, *gained]).encode("utf-8"))
+
+
+def _removals(
+    site: Path, names: Collection[str], environment: Environment
+) -> Iterator[Removal]:
+    """The distributions ``names`` (normalized) that ``site`` holds."""
+    try:
+        folders = sorted(os.listdir(site))
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        name, _, version = folder.removesuffix(".dist-info").rpartition("-")
+        if folder.endswith(".dist-info") and canonicalize_name(name) in names:
+            paths = tuple(_removable(site, folder, environment))
+            yield Removal(canonicalize_name(name), version, site, site / folder, paths)
+
+
+def _removable(site: Path, dist_info: str, environment: Environment) -> Iterator[Path]:
+    """What the RECORD of an installed distribution lists, as far as it is its to remove.
+
+    A row is never followed through a link, nor out of the environment.
+    """
+    path = site / dist_info / "RECORD"
+    try:
+        listed = record.paths(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = f"{dist_info} has no readable RECORD, so it cannot be removed ({error})"
+        raise InvalidEnvironment(site, reason) from error
+    scheme = environment.scheme
+    folders = (site, scheme.scripts, scheme.headers, scheme.data)
+    allowed = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
+    real: dict[str, str] = {}
+    for row in listed:
+        folder, name = os.path.split(os.path.join(site, row))
+        if folder not in real:
+            real[folder] = os.path.join(os.path.realpath(folder), "")
+        if real[folder].startswith(allowed) and not row.startswith(f"{dist_info}/"):
+            yield Path(real[folder], name)
+            if name.endswith(".py"):
+                tag = environment.cache_tag
+                yield Path(real[folder], "__pycache__", f"{name[:-3]}.{tag}.pyc")
+
+
+def _paths(installation: Installation) -> Iterator[Path]:
+    """Everything the installation writes, its metadata aside."""
+    yield installation.manifest.path
+    yield from (file.path for file in installation.files)
+    shown = installation.site / manifest.VIEW
+    yield from (shown / link.path for link in installation.links)
+    yield from (shown / path for path in installation.markers)
+
+
+def _relative(site: Path, path: Path) -> str:
+    """As in RECORD: relative to site-packages, with ``/``."""
+    return os.path.relpath(path, site).replace(os.sep, "/")
+
+
+def _row(path: str, content: bytes | None) -> record.Row:
+    assert content is not None
+    digest = hashlib.sha256(content).digest()
+    return record.Row(path, record.encode_digest("sha256", digest), str(len(content)))

@@ -1,0 +1,300 @@
+"""The commonwheel runtime: makes linked distributions importable from this folder.
+
+This one file is copied verbatim into the site-packages folder of every
+environment that commonwheel links distributions into, and runs at every start
+of its interpreter. It is imported by ``00_commonwheel.pth`` (the start-up file
+read by :mod:`site`) and by ``00_commonwheel_rt.start`` (its successor,
+:pep:`829`). It needs nothing but the standard library's frozen import system,
+reads no file at start-up and writes none, ever.
+
+What it relies on, all of it beside this file::
+
+    _commonwheel/view/        a tree of symbolic links into a store of unpacked
+                              wheels: what would lie in site-packages had the
+                              wheels been copied. A folder that one distribution
+                              fills is one link; a folder that several share is
+                              a real folder of links.
+    _commonwheel/links/*.link one link manifest a distribution: ``key: value``
+                              lines, among them ``name``, ``version``, ``entry``
+                              (the folder in the store) and ``metadata`` (the
+                              ``.dist-info`` folder beside this file).
+
+What it does:
+
+* A path hook claims site-packages, and only that folder (and real folders below
+  it that have a twin in the view), so the place of its distributions on
+  ``sys.path`` is the place of site-packages, and a process that has dropped
+  site-packages and what lies below it from ``sys.path`` (an isolated build) sees
+  none of them.
+* A name is looked up in the real folder, then in the view, by the interpreter's
+  own ``FileFinder``; modules get the view's path as ``__file__``. A package that
+  both provide is one package with both folders on its ``__path__``, the folder
+  with the ``__init__`` first and the real folder before the view.
+* A link whose target is gone raises :class:`MissingEntryError`, which names the
+  distribution, the store entry and the command that mends it. It never falls
+  through to another folder, nor to an empty namespace package. A link that no
+  installed distribution owns (its manifest is gone, or no RECORD lists it since
+  ``pip install --ignore-installed`` wrote over it) promises nothing.
+* ``importlib.metadata`` (and its backport) finds the files that a ``RECORD``
+  lists in the view, and ``pkgutil.iter_modules`` lists linked modules.
+
+The view is also named by a path line of ``00_commonwheel.pth``. That line serves
+tools that read ``.pth`` files without running them (type checkers, editors), and
+imports when another path hook has replaced this one. A finder at the end of
+``sys.meta_path`` then answers what the line cannot.
+
+:func:`install` may be called any number of times, with any folder.
+Python 3.9 and later; the names taken from ``_frozen_importlib_external`` exist in
+CPython and PyPy since 3.3 and are used because importing ``importlib`` at every
+interpreter start costs more than the rest of this file.
+"""
+
+import os as _os
+import sys as _sys
+
+import _frozen_importlib_external as _external
+
+_LINKS = _os.sep.join(("", "_commonwheel", "links", ""))
+_VIEW = _os.sep.join(("", "_commonwheel", "view"))
+
+_LOADERS = _external._get_supported_file_loaders()
+_SUFFIXES = [suffix for _, suffixes in _LOADERS for suffix in suffixes]
+
+# Probed by `site` at every start, never linked: not worth listing the view.
+_CUSTOMIZE = ("sitecustomize", "usercustomize")
+
+_sites = []  # type: list[str]  # the site-packages folders that are served
+
+
+class MissingEntryError(ImportError):
+    """A linked distribution whose entry is not in the store, or not readable."""
+
+
+def _owner(site, target):
+    """Name, version, entry of the installed distribution whose entry holds ``target``."""
+    try:
+        manifests = _os.listdir(site + _LINKS)
+    except OSError:
+        return None
+    for manifest in manifests:
+        try:
+            # bytes that are not UTF-8 come as `readlink` gives them
+            path = site + _LINKS + manifest
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                fields = dict(line.rstrip("\n").split(": ", 1) for line in file)
+            if fields["entry"] + _os.sep in target:
+                path = _os.sep.join((site, fields["metadata"], "RECORD"))
+                row = "_commonwheel/links/" + manifest + ","
+                with open(path, encoding="utf-8") as file:
+                    if any(line.startswith(row) for line in file):
+                        return fields["name"], fields["version"], fields["entry"]
+        except (OSError, ValueError, KeyError):
+            continue  # not a manifest; `commonwheel doctor` reports it
+    return None
+
+
+def _refuse_dangling(site, link, name):
+    """Raise MissingEntryError if ``link`` promises the module ``name`` in vain."""
+    try:
+        target = _os.readlink(link)
+    except OSError:
+        return  # not a link
+    try:
+        _os.stat(link)
+        if not _os.path.isdir(link) or _os.listdir(link):
+            return
+        reason = "it is empty"
+    except OSError as error:
+        reason = error.strerror
+    owner = _owner(site, target)
+    if owner is not None:
+        raise MissingEntryError(
+            "{0} {1} is linked to the store entry {2}, which cannot be read ({3})."
+            " To put it back: python -m pip install --use-shared-store"
+            " --force-reinstall --no-deps {0}=={1}".format(*owner, reason),
+            name=name,
+            path=link,
+        )
+
+
+class ViewFinder(_external.FileFinder):
+    """The stock finder of a folder of the view, for which a dangling link is an error."""
+
+    def __init__(self, path, site):
+        _external.FileFinder.__init__(self, path, *_LOADERS)
+        self._site = site
+
+    def find_spec(self, fullname, target=None):
+        if fullname in _CUSTOMIZE:
+            return None
+        spec = _external.FileFinder.find_spec(self, fullname, target)
+        if spec is None or spec.loader is None:
+            # Nothing, or what looks like a namespace for want of its __init__.
+            name = fullname.rpartition(".")[2]
+            links = [name] + [name + suffix for suffix in _SUFFIXES]
+            links = [link for link in links if link in self._path_cache]
+            if spec is not None:
+                links += [name + _os.sep + "__init__" + suffix for suffix in _SUFFIXES]
+            for link in links:
+                _refuse_dangling(self._site, self.path + _os.sep + link, fullname)
+        return spec
+
+
+class LinkFinder(_external.FileFinder):
+    """The stock finder of a real folder, continued in that folder's twin in the view.
+
+    A subclass of ``FileFinder`` because pkg_resources and pkgutil dispatch on it.
+    """
+
+    def __init__(self, path, site):
+        _external.FileFinder.__init__(self, path, *_LOADERS)
+        self._view = site + _VIEW
+        self._linked = ViewFinder(self._view + path[len(site) :], site)
+
+    def invalidate_caches(self):
+        _external.FileFinder.invalidate_caches(self)
+        self._linked.invalidate_caches()
+
+    def find_spec(self, fullname, target=None):
+        real = _external.FileFinder.find_spec(self, fullname, target)
+        if real is not None and real.submodule_search_locations is None:
+            return real  # a module file: nothing to merge
+        linked = self._linked.find_spec(fullname, target)
+        if linked is None:
+            return real
+        # The import system itself asks the view for portions of namespace packages:
+        # the view is on sys.path, its folders are on the parent's __path__.
+        asked = self._linked.path != self._view or self._view in _sys.path
+        if linked.loader is None and asked and (real is None or real.loader is None):
+            return real
+        if real is None:
+            return linked
+        first, second = real, linked
+        if real.loader is None and linked.loader is not None:
+            first, second = linked, real
+        if None not in (
+            first.submodule_search_locations,
+            second.submodule_search_locations,
+        ):
+            first.submodule_search_locations.extend(second.submodule_search_locations)
+        return first
+
+
+def _hook(path):
+    for site in _sites:
+        if isinstance(path, str) and path.startswith(site):
+            folder = path.rstrip("/" + _os.sep)
+            below = folder[len(site) :]
+            if (below + _os.sep).startswith(_VIEW + _os.sep):
+                if _os.path.isdir(folder):
+                    return ViewFinder(folder, site)
+            elif not below or (
+                below[0] == _os.sep and _os.path.isdir(site + _VIEW + below)
+            ):
+                return LinkFinder(folder, site)
+    raise ImportError(path)
+
+
+class _LastResort:
+    """Last on ``sys.meta_path``: our answer where another path hook has our folders."""
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        if _sys.path_hooks[:1] != [_hook]:
+            for folder in _sys.path if path is None else path:
+                try:
+                    finder = _hook(folder)
+                except ImportError:
+                    continue
+                spec = finder.find_spec(fullname, target)
+                if spec is not None:
+                    return spec
+        return None
+
+
+def _list_modules(finder, prefix=""):
+    """What ``pkgutil.iter_modules`` yields for a LinkFinder."""
+    listed = set()
+    for stock in (_external.FileFinder(finder.path), finder._linked):
+        for module in _sys.modules["pkgutil"].iter_importer_modules(stock, prefix):
+            if module[0] not in listed:
+                listed.add(module[0])
+                yield module
+
+
+def _extend_pkgutil(pkgutil):
+    # a `singledispatch` function: a method of the same name on the finder is ignored
+    pkgutil.iter_importer_modules.register(LinkFinder, _list_modules)
+
+
+def _extend_metadata(metadata):
+    locate_real = metadata.PathDistribution.locate_file
+
+    def locate_file(self, path):
+        found = locate_real(self, path)
+        place = str(found)
+        for site in _sites:
+            if place.startswith(site + _os.sep) and not _os.path.lexists(place):
+                linked = site + _VIEW + place[len(site) :]
+                if _os.path.lexists(linked):
+                    return type(found)(linked)
+        return found
+
+    metadata.PathDistribution.locate_file = locate_file
+
+
+_EXTENSIONS = {
+    "pkgutil": _extend_pkgutil,
+    "importlib.metadata": _extend_metadata,
+    "importlib_metadata": _extend_metadata,
+}
+
+
+class _ExtendOnImport:
+    """First on ``sys.meta_path``: extends the modules above right after they run."""
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        extend = _EXTENSIONS.get(fullname)
+        if extend is None:
+            return None
+        spec = _external.PathFinder.find_spec(fullname, path, target)
+        # A zipimporter is shared by all modules of its archive: left alone.
+        if spec is not None and isinstance(spec.loader, _external.FileLoader):
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                run(module)
+                extend(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def install(site=None):
+    """Serve the site-packages folder ``site``.
+
+    Without ``site`` (a ``.start`` file cannot name it): the folder of this file and
+    all folders whose view is on ``sys.path``.
+    """
+    if site is None:
+        views = [path for path in _sys.path if str(path).endswith(_VIEW)]
+        sites = [view[: -len(_VIEW)] for view in views]
+        sites.append(_os.path.dirname(_os.path.abspath(__file__)))
+    else:
+        sites = [_os.path.abspath(site)]
+    for site in sites:
+        if site not in _sites:
+            _sites.append(site)
+        for folder in list(_sys.path_importer_cache):
+            if isinstance(folder, str) and folder.startswith(site):
+                _sys.path_importer_cache.pop(folder, None)
+    if _hook not in _sys.path_hooks:
+        _sys.path_hooks.insert(0, _hook)
+    if _LastResort not in _sys.meta_path:
+        _sys.meta_path.append(_LastResort)
+    if _ExtendOnImport not in _sys.meta_path:
+        _sys.meta_path.insert(0, _ExtendOnImport)
+        for name, extend in _EXTENSIONS.items():
+            if name in _sys.modules:
+                extend(_sys.modules[name])

@@ -1,0 +1,74 @@
+"""Scripts: real files, tied to one environment's interpreter by their first line."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from installer.scripts import Script as Launcher
+
+TEMPLATE = """\
+import sys
+from %(module)s import %(import_name)s
+if __name__ == '__main__':
+    sys.argv[0] = sys.argv[0].removesuffix('.exe')
+    sys.exit(%(func)s())
+"""
+"""What a generated script does; a frontend may bring its own with the same three fields."""
+
+_LONGEST_SHEBANG = 512 if sys.platform == "darwin" else 127
+"""In bytes, ``#!`` and line break included; kernels cut off or refuse longer ones."""
+
+
+def interpreter_line(python: Path) -> bytes:
+    """The first line of a script that ``python`` runs.
+
+    Where the kernel cannot take the path (it has a space or is too long), the line
+    starts a shell that does, as in scripts that pip writes.
+    """
+    path = os.fsencode(python)
+    if b" " not in path and len(path) + 3 <= _LONGEST_SHEBANG:
+        return b"#!" + path + b"\n"
+    quoted = b'"' + path + b'"' if b" " in path else path
+    return b"#!/bin/sh\n'''exec' " + quoted + b' "$0" "$@"\n' + b"' '''\n"
+
+
+def generate(
+    name: str, module: str, attribute: str, gui: bool, python: Path, template: str
+) -> tuple[str, bytes]:
+    """The file name and contents of the script for an entry point.
+
+    https://packaging.python.org/en/latest/specifications/entry-points/
+    """
+    if os.name == "nt":
+        launcher = Launcher(name, module, attribute, "gui" if gui else "console")
+        return launcher.generate(str(python), "win-amd64")
+    body = template % {
+        "module": module,
+        "import_name": attribute.partition(".")[0],
+        "func": attribute,
+    }
+    return name, interpreter_line(python) + body.encode("utf-8")
+
+
+def adapt(content: bytes, python: Path) -> bytes:
+    """A wheel's own script with ``#!python`` replaced by the environment's interpreter.
+
+    https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    (installing a wheel, step "rewrite ``#!python``")
+    """
+    if not content.startswith(b"#!python"):
+        return content
+    stream = io.BytesIO(content)
+    stream.readline()
+    return interpreter_line(python) + stream.read()
+
+
+def entry_point_of(name: str) -> str:
+    """The entry point that a wrapper script in a wheel, as setuptools names it, is for."""
+    for suffix in (".exe", "-script.py", "-script.pyw"):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
