@@ -148,8 +148,7 @@ class LinkFinder(_external.FileFinder):
 
     def __init__(self, path, site):
         _external.FileFinder.__init__(self, path, *_LOADERS)
-        self._view = site + _VIEW
-        self._linked = ViewFinder(self._view + path[len(site) :], site)
+        self._linked = ViewFinder(site + _VIEW + path[len(site) :], site)
 
     def invalidate_caches(self):
         _external.FileFinder.invalidate_caches(self)
@@ -160,24 +159,31 @@ class LinkFinder(_external.FileFinder):
         if real is not None and real.submodule_search_locations is None:
             return real  # a module file: nothing to merge
         linked = self._linked.find_spec(fullname, target)
-        if linked is None:
-            return real
-        # The import system itself asks the view for portions of namespace packages:
-        # the view is on sys.path, its folders are on the parent's __path__.
-        asked = self._linked.path != self._view or self._view in _sys.path
-        if linked.loader is None and asked and (real is None or real.loader is None):
-            return real
-        if real is None:
-            return linked
+        if real is None or linked is None:
+            return real or linked
         first, second = real, linked
         if real.loader is None and linked.loader is not None:
             first, second = linked, real
-        if None not in (
-            first.submodule_search_locations,
-            second.submodule_search_locations,
-        ):
-            first.submodule_search_locations.extend(second.submodule_search_locations)
+        both = (first.submodule_search_locations, second.submodule_search_locations)
+        if None not in both:
+            both[0].extend(both[1])
         return first
+
+
+class PortionlessFinder(ViewFinder):
+    """The view's own place on a path, behind the real folder's, which gives portions.
+
+    Otherwise a namespace package would have each folder of the view twice.
+    """
+
+    def find_spec(self, fullname, target=None):
+        spec = ViewFinder.find_spec(self, fullname, target)
+        if spec is not None and spec.loader is None:
+            parent = _sys.modules.get(fullname.rpartition(".")[0])
+            real = self._site + self.path[len(self._site + _VIEW) :]
+            if real in getattr(parent, "__path__", _sys.path):
+                return None
+        return spec
 
 
 def _hook(path):
@@ -187,7 +193,7 @@ def _hook(path):
             below = folder[len(site) :]
             if (below + _os.sep).startswith(_VIEW + _os.sep):
                 if _os.path.isdir(folder):
-                    return ViewFinder(folder, site)
+                    return PortionlessFinder(folder, site)
             elif not below or (
                 below[0] == _os.sep and _os.path.isdir(site + _VIEW + below)
             ):
