@@ -35,7 +35,7 @@ _START_UP_LINES = (
     r""" _commonwheel.install(locals().get('sitedir'))\nexcept Exception:\n pass")"""
     f"\n{manifest.VIEW}\n"
 )
-_RUNTIME_FILES = {
+RUNTIME_FILES = {
     RUNTIME: resources.files("commonwheel.runtime").joinpath(RUNTIME).read_bytes(),
     # `site` runs .pth files in the order of their names; for .start files (:pep:`829`)
     # a same-stem .pth would not be executed at all, hence the other stem.
@@ -126,7 +126,7 @@ class _Change:
 
     def write_runtime(self, site: Path) -> None:
         """Make sure that site-packages has the current runtime and its start-up files."""
-        for name, content in _RUNTIME_FILES.items():
+        for name, content in RUNTIME_FILES.items():
             path = site / name
             if not path.is_file() or path.read_bytes() != content:
                 self.write(RealFile(path, content=content))

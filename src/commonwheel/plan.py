@@ -129,7 +129,7 @@ def plan_links(
     )
     written = {path for each in installations for path in _paths(each)}
     return Plan(
-        sites=tuple(by_site),
+        sites=tuple(dict.fromkeys((*by_site, *_linked_sites(environment)))),
         splits=tuple(
             (site, split) for site, view in views.items() for split in view.splits()
         ),
@@ -145,6 +145,13 @@ def plan_links(
         ),
         overridden=tuple(each for view in views.values() for each in view.overridden),
     )
+
+
+def _linked_sites(environment: Environment) -> Iterator[Path]:
+    """The site-packages folders that have been linked into: their runtime is renewed."""
+    for site in environment.sites:
+        if (site / manifest.FOLDER).is_dir():
+            yield site
 
 
 def plan_removal(names: Iterable[str], environment: Environment) -> Plan:

@@ -9,7 +9,8 @@
         tree/                     what belongs in site-packages; read-only
         dist-info/                its metadata, RECORD as far as it is the same everywhere
         scripts/ headers/ data/   its other files
-        bytecode/TAG              empty: the tree holds bytecode for Pythons of this tag
+        bytecode/TAG              the tree holds bytecode for Pythons of this tag: how many
+                                  files, of how many bytes
       tmp/                        entries being made
       locks/                      at most 256 lock files, by the first digits of the hash
       wheels                      "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheel files seen
@@ -109,16 +110,7 @@ class Store:
 
         :raises InvalidStore: it is there but cannot be read
         """
-        root = self.root / "entries" / identifier
-        try:
-            text = (root / "entry.json").read_text("utf-8")
-            rows = (root / "dist-info" / "RECORD").read_text("utf-8")
-            description = entries.decode(text)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError) as error:
-            raise InvalidStore(self.root, f"entry {identifier}: {error}") from error
-        return _entry(root, description, rows)
+        return read_entry(self.root / "entries" / identifier)
 
     def _prepare(self) -> None:
         """Make the store's folders, private to the user."""
@@ -154,7 +146,8 @@ class Store:
             tree = root / Area.TREE.value
             rows_of_tree = [m.path for m in archive.members if m.area is Area.TREE]
             compiler.compile(tree, _sources(rows_of_tree), tree)
-            (root / "bytecode" / compiler.cache_tag).touch()
+            note = _measure_bytecode(tree)
+            (root / "bytecode" / compiler.cache_tag).write_bytes(note)
             for area in Area:
                 files.seal(root / area.value)
             root.chmod(0o755)
@@ -181,9 +174,10 @@ class Store:
                     return
                 sources = [row.path for row in record.parse(entry.record)]
                 compiler.compile(entry.tree, _sources(sources), staged)
+                note = _measure_bytecode(staged)
                 files.sync_filesystem(staged)
                 files.merge(staged, entry.tree)
-                done.touch()
+                files.write_atomically(done, note, files.READ_ONLY_FILE)
         except OSError as error:
             raise InvalidStore(self.root, f"{error.strerror or error}") from error
 
@@ -234,6 +228,38 @@ class Store:
         self._seen[stamp] = digest
         with open(self.root / "wheels", "ab", buffering=0) as file:
             file.write(f"{stamp} {digest}\n".encode("ascii"))
+
+
+def read_entry(root: Path) -> Entry | None:
+    """The entry whose folder is ``root``, in any store, or None if there is none.
+
+    :raises InvalidStore: it is there but cannot be read
+    """
+    try:
+        text = (root / "entry.json").read_text("utf-8")
+        rows = (root / "dist-info" / "RECORD").read_text("utf-8")
+        description = entries.decode(text)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidStore(root.parent.parent, f"entry {root.name}: {error}") from error
+    return _entry(root, description, rows)
+
+
+def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:
+    """How many bytecode files ``entry`` has for Pythons of ``cache_tag``, of how many
+    bytes; None if it has none."""
+    try:
+        files_, size = (entry.root / "bytecode" / cache_tag).read_text("ascii").split()
+    except (OSError, ValueError):
+        return None
+    return int(files_), int(size)
+
+
+def _measure_bytecode(folder: Path) -> bytes:
+    """What ``bytecode/TAG`` says when the bytecode files below ``folder`` are added."""
+    sizes = [path.stat().st_size for path in folder.rglob("__pycache__/*.pyc")]
+    return f"{len(sizes)} {sum(sizes)}\n".encode("ascii")
 
 
 def _identifiers(prefix: str, digest: str) -> Iterator[str]:

@@ -49,10 +49,9 @@ CPython and PyPy since 3.3 and are used because importing ``importlib`` at every
 interpreter start costs more than the rest of this file.
 """
 
+import _frozen_importlib_external as _external
 import os as _os
 import sys as _sys
-
-import _frozen_importlib_external as _external
 
 _LINKS = _os.sep.join(("", "_commonwheel", "links", ""))
 _VIEW = _os.sep.join(("", "_commonwheel", "view"))
@@ -118,11 +117,16 @@ def _refuse_dangling(site, link, name):
 
 
 class ViewFinder(_external.FileFinder):
-    """The stock finder of a folder of the view, for which a dangling link is an error."""
+    """The stock finder of a folder of the view, for which a dangling link is an error.
 
-    def __init__(self, path, site):
+    ``real`` is the folder's twin. Where a LinkFinder serves it on the same path, that
+    one gives the view's portions of namespace packages, which would come twice.
+    """
+
+    def __init__(self, path, site, real=None):
         _external.FileFinder.__init__(self, path, *_LOADERS)
         self._site = site
+        self._real = real
 
     def find_spec(self, fullname, target=None):
         if fullname in _CUSTOMIZE:
@@ -137,6 +141,11 @@ class ViewFinder(_external.FileFinder):
                 links += [name + _os.sep + "__init__" + suffix for suffix in _SUFFIXES]
             for link in links:
                 _refuse_dangling(self._site, self.path + _os.sep + link, fullname)
+            parent = _sys.modules.get(fullname.rpartition(".")[0])
+            if self._real in getattr(parent, "__path__", _sys.path) and isinstance(
+                _sys.path_importer_cache.get(self._real), LinkFinder
+            ):
+                return None
         return spec
 
 
@@ -170,22 +179,6 @@ class LinkFinder(_external.FileFinder):
         return first
 
 
-class PortionlessFinder(ViewFinder):
-    """The view's own place on a path, behind the real folder's, which gives portions.
-
-    Otherwise a namespace package would have each folder of the view twice.
-    """
-
-    def find_spec(self, fullname, target=None):
-        spec = ViewFinder.find_spec(self, fullname, target)
-        if spec is not None and spec.loader is None:
-            parent = _sys.modules.get(fullname.rpartition(".")[0])
-            real = self._site + self.path[len(self._site + _VIEW) :]
-            if real in getattr(parent, "__path__", _sys.path):
-                return None
-        return spec
-
-
 def _hook(path):
     for site in _sites:
         if isinstance(path, str) and path.startswith(site):
@@ -193,7 +186,7 @@ def _hook(path):
             below = folder[len(site) :]
             if (below + _os.sep).startswith(_VIEW + _os.sep):
                 if _os.path.isdir(folder):
-                    return PortionlessFinder(folder, site)
+                    return ViewFinder(folder, site, site + below[len(_VIEW) :])
             elif not below or (
                 below[0] == _os.sep and _os.path.isdir(site + _VIEW + below)
             ):
@@ -289,11 +282,11 @@ def install(site=None):
         sites.append(_os.path.dirname(_os.path.abspath(__file__)))
     else:
         sites = [_os.path.abspath(site)]
-    for site in sites:
-        if site not in _sites:
-            _sites.append(site)
+    for served in sites:
+        if served not in _sites:
+            _sites.append(served)
         for folder in list(_sys.path_importer_cache):
-            if isinstance(folder, str) and folder.startswith(site):
+            if isinstance(folder, str) and folder.startswith(served):
                 _sys.path_importer_cache.pop(folder, None)
     if _hook not in _sys.path_hooks:
         _sys.path_hooks.insert(0, _hook)

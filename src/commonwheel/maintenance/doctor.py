@@ -1,0 +1,153 @@
+"""Doctor: what is wrong with an environment, and how to mend it. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from commonwheel import manifest, record
+from commonwheel.apply import RUNTIME, RUNTIME_FILES, START_UP
+from commonwheel.environment import Environment
+from commonwheel.manifest import Manifest
+
+_HIDDEN = getattr(stat, "UF_HIDDEN", 0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong."""
+
+    problem: str
+    """What, and with which file or distribution."""
+    mend: str
+    """The command or action that mends it."""
+
+    def __str__(self) -> str:
+        return f"{self.problem}; to mend it: {self.mend}"
+
+
+def examine(environment: Environment) -> list[Finding]:
+    """Everything that is wrong with the links of ``environment``, most basic first."""
+    return [
+        finding for site in environment.sites for finding in _examine(site, environment)
+    ]
+
+
+def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
+    if not (site / manifest.FOLDER).is_dir():
+        return  # nothing has been linked here
+    renew = f"commonwheel install --python {environment.python}"
+    yield from _check_runtime(site, renew)
+    yield from _check_start(site, environment, renew)
+    found, damaged = _read_manifests(site)
+    yield from damaged
+    for link in found:
+        yield from _check_entry(link)
+        yield from _check_metadata(site, link)
+    yield from _check_view(site, found)
+
+
+def _check_runtime(site: Path, renew: str) -> Iterator[Finding]:
+    for name, content in RUNTIME_FILES.items():
+        path = site / name
+        try:
+            present = path.read_bytes()
+        except FileNotFoundError:
+            yield Finding(f"{path} is missing: linked packages may not import", renew)
+        except OSError as error:
+            mend = f"make it readable, or: {renew}"
+            yield Finding(f"{path} is not readable ({error.strerror})", mend)
+        else:
+            if present != content:
+                yield Finding(f"{path} is changed or of another commonwheel", renew)
+
+
+def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:
+    path = site / START_UP
+    try:
+        flags = getattr(path.stat(), "st_flags", 0)
+    except OSError:
+        return  # reported as missing
+    if flags & _HIDDEN:
+        # https://github.com/python/cpython/issues/113659
+        reason = f"{path} is skipped at start-up: it is marked as hidden"
+        yield Finding(reason, f"chflags nohidden {path}")
+        return
+    if not (site / RUNTIME).is_file():
+        return
+    # -B: looking must not leave bytecode behind
+    code = "import sys; sys.exit('_commonwheel' not in sys.modules)"
+    command = [str(environment.python), "-I", "-B", "-c", code]
+    started = subprocess.run(command, capture_output=True, text=True, check=False)
+    if started.returncode != 0:
+        reason = f"{path} is skipped at the start of {environment.python}"
+        yield Finding(f"{reason}, so the runtime is not active", renew)
+
+
+def _read_manifests(site: Path) -> tuple[list[Manifest], list[Finding]]:
+    found: list[Manifest] = []
+    damaged: list[Finding] = []
+    folder = site / manifest.LINKS
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        if not name.endswith(manifest.SUFFIX):
+            continue
+        try:
+            found.append(manifest.parse((folder / name).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            distribution = name.removesuffix(manifest.SUFFIX)
+            damaged.append(
+                Finding(f"{folder / name} is damaged ({error})", _reinstall(distribution))
+            )
+    return found, damaged
+
+
+def _check_entry(link: Manifest) -> Iterator[Finding]:
+    tree = link.entry / "tree"
+    try:
+        os.listdir(tree)
+    except FileNotFoundError:
+        problem = f"{link.name} {link.version}: its store entry {link.entry} is missing"
+        yield Finding(problem, _reinstall(f"{link.name}=={link.version}"))
+    except OSError as error:
+        problem = f"{link.name} {link.version}: its store entry {link.entry} cannot be read"
+        mend = f"give this user read access to {link.entry.parent.parent}"
+        yield Finding(f"{problem} ({error.strerror})", mend)
+
+
+def _check_metadata(site: Path, link: Manifest) -> Iterator[Finding]:
+    again = _reinstall(f"{link.name}=={link.version}")
+    path = site / link.metadata / "RECORD"
+    try:
+        listed = set(record.paths(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError):
+        problem = f"{link.name} {link.version} is linked but not listed as installed"
+        yield Finding(f"{problem} (no {path})", again)
+        return
+    if link.path not in listed:
+        problem = f"{site / link.path} is left over from an installation written over"
+        yield Finding(problem, f"remove it, or: {again}")
+        return
+    gone = [row for row in listed if row.startswith(f"{manifest.VIEW}/")]
+    gone = [row for row in sorted(gone) if not os.path.lexists(site / row)]
+    if any("__pycache__" not in row for row in gone):
+        yield Finding(f"{link.name} {link.version}: {site / gone[0]} is missing", again)
+
+
+def _check_view(site: Path, found: list[Manifest]) -> Iterator[Finding]:
+    entries = tuple(f"{link.entry}{os.sep}" for link in found)
+    for current, folders, names in os.walk(site / manifest.VIEW):
+        for name in sorted((*folders, *names)):
+            path = os.path.join(current, name)
+            if os.path.islink(path) and not os.readlink(path).startswith(entries):
+                yield Finding(f"{path} belongs to no linked distribution", f"rm {path}")
+
+
+def _reinstall(requirement: str) -> str:
+    return (
+        "python -m pip install --use-shared-store --force-reinstall --no-deps "
+        f"{requirement}"
+    )

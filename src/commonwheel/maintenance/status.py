@@ -1,0 +1,110 @@
+"""Status: what an environment links to, and what that saves. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from commonwheel import manifest, record
+from commonwheel.entry import Entry
+from commonwheel.environment import Environment
+from commonwheel.errors import InvalidStore
+from commonwheel.manifest import Manifest
+from commonwheel.store import bytecode_of, read_entry
+
+
+@dataclass(frozen=True)
+class LinkedDistribution:
+    """One distribution that an environment links to."""
+
+    name: str
+    version: str
+    entry: Path
+    """The entry's folder."""
+    present: bool
+    """Whether the entry is there and readable."""
+    bytes_saved: int
+    """Of files that are in the store alone: modules, data and bytecode."""
+    inodes_saved: int
+    """Files and folders that copying would have made, less those that linking made."""
+
+
+@dataclass(frozen=True)
+class EnvironmentStatus:
+    """What an environment links to."""
+
+    environment: Environment
+    linked: tuple[LinkedDistribution, ...]
+    plain: int
+    """How many distributions it holds that are not linked."""
+
+    @property
+    def bytes_saved(self) -> int:
+        """By all linked distributions."""
+        return sum(each.bytes_saved for each in self.linked)
+
+    @property
+    def inodes_saved(self) -> int:
+        """By all linked distributions."""
+        return sum(each.inodes_saved for each in self.linked)
+
+
+def status(environment: Environment) -> EnvironmentStatus:
+    """What ``environment`` links to.
+
+    :raises ValueError: a manifest is damaged; names it
+    :raises OSError: the environment is not readable
+    """
+    linked = tuple(
+        _describe(site, each, environment.cache_tag)
+        for site in environment.sites
+        for _, each in sorted(manifest.read_all(site).items())
+    )
+    names = {each.name for each in linked}
+    installed = {name for site in environment.sites for name in _installed(site)}
+    return EnvironmentStatus(environment, linked, len(installed - names))
+
+
+def _describe(site: Path, link: Manifest, cache_tag: str) -> LinkedDistribution:
+    try:
+        entry = read_entry(link.entry)
+    except InvalidStore:
+        entry = None
+    if entry is None:
+        size, inodes = 0, 0
+    else:
+        size, inodes = _weigh(entry, cache_tag)
+        inodes -= _made_by_linking(site / link.metadata / "RECORD")
+    return LinkedDistribution(
+        link.name, link.version, link.entry, entry is not None, size, inodes
+    )
+
+
+def _weigh(entry: Entry, cache_tag: str) -> tuple[int, int]:
+    """Bytes and inodes of what is in the store alone, for one Python."""
+    description = entry.description
+    compiled, compiled_size = bytecode_of(entry, cache_tag) or (0, 0)
+    real_size = sum(file.size for file in description.real)
+    return (
+        description.size - real_size + compiled_size,
+        description.files - len(description.real) + description.folders + compiled,
+    )
+
+
+def _made_by_linking(path: Path) -> int:
+    """How many files and links a linked distribution has that a copied one has not."""
+    try:
+        listed = record.paths(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return sum(row.startswith(f"{manifest.FOLDER}/") for row in listed)
+
+
+def _installed(site: Path) -> Iterator[str]:
+    for name in os.listdir(site) if site.is_dir() else ():
+        if name.endswith(".dist-info"):
+            yield canonicalize_name(name.removesuffix(".dist-info").rpartition("-")[0])
