@@ -79,9 +79,10 @@ class LinkedSite:
         for folder in (self.view, self.links, self.python.parent):
             folder.mkdir(parents=True)
         base_python = Path(self.interpreter.executable)
-        home = base / "bin" if base else base_python.parent
+        if base is not None:
+            base_python = base / "bin" / base_python.name
         (self.environment / "pyvenv.cfg").write_text(
-            f"home = {home}\n"
+            f"home = {base_python.parent}\n"
             f"include-system-site-packages = {str(base is not None).lower()}\n"
         )
         self.python.symlink_to(base_python)
@@ -115,10 +116,11 @@ class LinkedSite:
         _seal(tree)
         dist_info = f"{name}-{version}.dist-info"
         manifest = self.links / f"{name}.link"
-        manifest.write_text(
+        text = (
             f"commonwheel: 1\nname: {name}\nversion: {version}\nentry: {entry}\n"
             f"sha256: {'0' * 64}\nmetadata: {dist_info}\n"
         )
+        manifest.write_bytes(os.fsencode(text))
         rows += [manifest.relative_to(self.path).as_posix()]
         self._describe(name, version, [*files, *rows], metadata or {})
         return entry
@@ -194,12 +196,16 @@ class LinkedSite:
 
 def base_environment(root: Path, python: str = sys.executable) -> Path:
     """The prefix of a base Python whose site-packages folder is empty and ours."""
-    base_python = interpreter(python)
-    library = root / f"lib/python{base_python.version}"
+    original = interpreter(python)
+    executable = Path(original.executable)
+    library = root / f"lib/python{original.version}"
     (library / "site-packages").mkdir(parents=True)
     (root / "bin").mkdir()
-    (root / "bin/python").symlink_to(base_python.executable)
-    for item in Path(base_python.stdlib).iterdir():
+    try:  # a symbolic link would lead Python 3.9 and 3.10 to the original prefix
+        os.link(executable, root / "bin" / executable.name)
+    except OSError:
+        shutil.copy(executable, root / "bin")
+    for item in Path(original.stdlib).iterdir():
         if item.name != "site-packages":
             (library / item.name).symlink_to(item)
     return root

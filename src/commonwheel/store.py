@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 import os
 import time
@@ -28,12 +27,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
 
 from commonwheel import entry as entries
-from commonwheel import files, record, view, wheel
+from commonwheel import files, record, tree, wheel
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Description, Entry, Script, StoredFile
 from commonwheel.errors import InvalidStore, InvalidWheel
@@ -45,10 +44,6 @@ _SETTLED = 2.0
 """Seconds after which a file's timestamps tell a later change of it apart; the largest
 timestamp step of a filesystem in use (FAT) is two."""
 
-_START_UP = (".pth", ".start")
-"""Files that :mod:`site` reads in site-packages itself (:pep:`829` for the second)."""
-_CUSTOMIZE = frozenset({"sitecustomize", "usercustomize"})
-"""Modules that :mod:`site` imports at start-up, maybe before the runtime is there."""
 _TOP_LEVEL = "top_level.txt"
 _WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
 """Metadata that says how a distribution was installed; a wheel's own is not true."""
@@ -143,10 +138,9 @@ class Store:
             identifier = self._free_identifier(archive.prefix, digest)
             description = _describe(archive, identifier, digest, root)
             rows = _write_metadata(archive, description, root)
-            tree = root / Area.TREE.value
-            rows_of_tree = [m.path for m in archive.members if m.area is Area.TREE]
-            compiler.compile(tree, _sources(rows_of_tree), tree)
-            note = _measure_bytecode(tree)
+            unpacked = root / Area.TREE.value
+            compiler.compile(unpacked, tree.sources(_tree_paths(archive)), unpacked)
+            note = _measure_bytecode(unpacked)
             (root / "bytecode" / compiler.cache_tag).write_bytes(note)
             for area in Area:
                 files.seal(root / area.value)
@@ -172,8 +166,10 @@ class Store:
             ) as staged:
                 if done.exists():
                     return
-                sources = [row.path for row in record.parse(entry.record)]
-                compiler.compile(entry.tree, _sources(sources), staged)
+                metadata = f"{entry.description.dist_info}/"
+                paths = (row.path for row in record.parse(entry.record))
+                modules = tree.sources(p for p in paths if not p.startswith(metadata))
+                compiler.compile(entry.tree, modules, staged)
                 note = _measure_bytecode(staged)
                 files.sync_filesystem(staged)
                 files.merge(staged, entry.tree)
@@ -329,8 +325,8 @@ def _describe(archive: Wheel, identifier: str, digest: str, root: Path) -> Descr
     by_area: dict[Area, list[Member]] = {area: [] for area in Area}
     for member in archive.members:
         by_area[member.area].append(member)
-    tree = by_area[Area.TREE]
-    real = [member for member in tree if _must_be_real(member.path)]
+    paths = _tree_paths(archive)
+    real = [each for each in by_area[Area.TREE] if tree.must_be_real(each.path)]
     metadata = {member.path for member in by_area[Area.METADATA]} - wheel.UNRECORDED
     return Description(
         id=identifier,
@@ -341,18 +337,16 @@ def _describe(archive: Wheel, identifier: str, digest: str, root: Path) -> Descr
         dist_info=archive.dist_info,
         root_is_purelib=archive.root_is_purelib,
         tags=tuple(sorted(map(str, archive.tags))),
-        links=view.links(m.path for m in tree if not _must_be_real(m.path)),
+        links=tree.links(path for path in paths if not tree.must_be_real(path)),
         real=_stored(real),
         metadata=tuple(sorted({*metadata, _TOP_LEVEL} - _WRITTEN_BY_INSTALLERS)),
         script_files=_stored(by_area[Area.SCRIPTS]),
         headers=_stored(by_area[Area.HEADERS]),
         data=_stored(by_area[Area.DATA]),
         scripts=tuple(Script(**asdict(script)) for script in archive.scripts),
-        files=len(tree),
-        folders=len({str(p) for m in tree for p in PurePosixPath(m.path).parents}) - 1
-        if tree
-        else 0,
-        size=sum(member.size for member in tree),
+        files=len(paths),
+        folders=len(tree.folders(paths)),
+        size=sum(member.size for member in by_area[Area.TREE]),
     )
 
 
@@ -360,23 +354,6 @@ def _stored(members: Iterable[Member]) -> tuple[StoredFile, ...]:
     return tuple(
         StoredFile(member.path, member.hash, member.size, member.executable)
         for member in sorted(members, key=lambda member: member.path)
-    )
-
-
-def _must_be_real(path: str) -> bool:
-    """Whether a file of the tree works only as a real file in site-packages."""
-    top, _, below = path.partition("/")
-    return top.partition(".")[0] in _CUSTOMIZE or (
-        not below and top.endswith(_START_UP)
-    )
-
-
-def _sources(paths: Iterable[str]) -> list[str]:
-    """The Python source files among ``paths`` that lie in the tree."""
-    return sorted(
-        path
-        for path in paths
-        if path.endswith(".py") and ".dist-info/" not in path
     )
 
 
@@ -393,7 +370,7 @@ def _write_metadata(archive: Wheel, description: Description, root: Path) -> str
     if not top_level.exists():
         # RECORD in an environment has rows of ours; without this file,
         # `importlib.metadata.packages_distributions` guesses from the rows.
-        text = "".join(f"{name}\n" for name in _top_level_names(archive))
+        text = "".join(f"{name}\n" for name in tree.top_level_names(_tree_paths(archive)))
         top_level.write_text(text, "utf-8")
         digest = hashlib.sha256(text.encode()).digest()
         path = f"{archive.dist_info}/{_TOP_LEVEL}"
@@ -414,11 +391,5 @@ def _recorded_path(archive: Wheel, member: Member) -> str:
     return member.path
 
 
-def _top_level_names(archive: Wheel) -> list[str]:
-    """The importable names, by the rule of ``packages_distributions``."""
-    names: set[str] = set()
-    for member in archive.members:
-        top, _, below = member.path.partition("/")
-        if member.area is Area.TREE:
-            names.add(top if below else inspect.getmodulename(top) or top)
-    return sorted(name for name in names if "." not in name)
+def _tree_paths(archive: Wheel) -> list[str]:
+    return [member.path for member in archive.members if member.area is Area.TREE]

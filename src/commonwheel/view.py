@@ -35,31 +35,6 @@ def marker(name: str) -> str:
     return f".{name}.commonwheel"
 
 
-def links(paths: Iterable[str]) -> tuple[str, ...]:
-    """The links that show the files ``paths`` (relative to a tree); folders end with ``/``."""
-    folders: dict[str, set[str]] = {"": set()}
-    files: dict[str, set[str]] = {"": set()}
-    for path in paths:
-        parts = path.split("/")
-        folder = ""
-        for part in parts[:-1]:
-            folders[folder].add(part)
-            folder = f"{folder}{part}/"
-            folders.setdefault(folder, set())
-            files.setdefault(folder, set())
-        files[folder].add(parts[-1])
-    found: list[str] = []
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        if folder and files[folder]:
-            found.append(folder)
-            continue
-        found.extend(files[folder])
-        pending.extend(f"{folder}{name}/" for name in folders[folder])
-    return tuple(sorted(found))
-
-
 @dataclass(frozen=True)
 class Link:
     """A symbolic link of the view."""

@@ -1,0 +1,76 @@
+"""The tree of a wheel: what belongs in site-packages, and how it can be put there.
+
+Pure functions of the paths of its files, relative to the tree, with ``/``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+_START_UP = (".pth", ".start")
+"""Files that :mod:`site` reads in site-packages itself (:pep:`829` for the second)."""
+_CUSTOMIZE = frozenset({"sitecustomize", "usercustomize"})
+"""Modules that :mod:`site` imports at start-up, maybe before the runtime is there."""
+
+
+def must_be_real(path: str) -> bool:
+    """Whether a file works only as a real file in site-packages."""
+    top, _, below = path.partition("/")
+    return top.partition(".")[0] in _CUSTOMIZE or (
+        not below and top.endswith(_START_UP)
+    )
+
+
+def sources(paths: Iterable[str]) -> list[str]:
+    """The Python source files."""
+    return sorted(path for path in paths if path.endswith(".py"))
+
+
+def top_level_names(paths: Iterable[str]) -> list[str]:
+    """The importable names, by the rule of ``importlib.metadata.packages_distributions``
+    for distributions without ``top_level.txt``."""
+    names: set[str] = set()
+    for path in paths:
+        top, _, below = path.partition("/")
+        names.add(top if below else inspect.getmodulename(top) or top)
+    return sorted(name for name in names if "." not in name)
+
+
+def folders(paths: Iterable[str]) -> set[str]:
+    """Every folder that the files lie in."""
+    found: set[str] = set()
+    for path in paths:
+        parts = path.split("/")[:-1]
+        found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return found
+
+
+def links(paths: Iterable[str]) -> tuple[str, ...]:
+    """The links that show the files in an environment; folders end with ``/``.
+
+    A link stands for as much as possible: for a folder with all that is in it. Only a
+    folder that holds nothing but folders is a namespace (:pep:`420`) that other
+    distributions are expected in, so what it holds is linked instead.
+    """
+    subfolders: dict[str, set[str]] = {"": set()}
+    files: dict[str, set[str]] = {"": set()}
+    for path in paths:
+        parts = path.split("/")
+        folder = ""
+        for part in parts[:-1]:
+            subfolders[folder].add(part)
+            folder = f"{folder}{part}/"
+            subfolders.setdefault(folder, set())
+            files.setdefault(folder, set())
+        files[folder].add(parts[-1])
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        if folder and files[folder]:
+            found.append(folder)
+            continue
+        found.extend(files[folder])
+        pending.extend(f"{folder}{name}/" for name in subfolders[folder])
+    return tuple(sorted(found))

@@ -1,0 +1,844 @@
+"""What a linked environment promises, asked of fresh interpreters.
+
+Each test builds an environment by hand (``linked_site.py``) and looks at what its
+interpreter does. ``integration/test_runtime_on_every_python.py`` runs this file again
+on the other Pythons that the runtime supports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from linked_site import RUNTIME, LinkedSite, base_environment
+
+EXTEND_PATH = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+
+BEARTYPE = """
+import sys
+from importlib.machinery import FileFinder, SourceFileLoader, all_suffixes
+class AlienLoader(SourceFileLoader):
+    pass
+sys.path_hooks.insert(0, FileFinder.path_hook((AlienLoader, [".py"])))
+sys.path_importer_cache.clear()
+"""
+
+RESET = """
+import sys, zipimport
+from importlib.machinery import *
+sys.path_hooks[:] = [zipimport.zipimporter, FileFinder.path_hook(
+    (ExtensionFileLoader, EXTENSION_SUFFIXES), (SourceFileLoader, SOURCE_SUFFIXES),
+    (SourcelessFileLoader, BYTECODE_SUFFIXES))]
+sys.path_importer_cache.clear()
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The interpreter that the promises are asked of."""
+    return sys.executable
+
+
+@pytest.fixture
+def site(tmp_path: Path, python: str) -> LinkedSite:
+    return LinkedSite(tmp_path, python)
+
+
+def value_of(name: str) -> str:
+    """Code that prints ``value`` of a module, by its full name."""
+    return f"import importlib; print(importlib.import_module({name!r}).value)"
+
+
+# --- one distribution ---------------------------------------------------------------
+
+
+def test_modules_import_from_the_view(site: LinkedSite) -> None:
+    site.link(
+        "kit",
+        {
+            "kit/__init__.py": "",
+            "kit/deep/__init__.py": "",
+            "kit/deep/leaf.py": "",
+            "six.py": "",
+            "sourceless.pyc": "",
+        },
+    )
+    code = """
+import importlib.util, inspect, json, kit.deep.leaf, six
+print(json.dumps([
+    kit.__file__, kit.__path__[0], kit.__spec__.origin, inspect.getfile(kit.deep.leaf),
+    six.__file__, importlib.util.find_spec("sourceless").origin]))
+"""
+    view = site.view
+    assert json.loads(site.run(code)) == [
+        f"{view}/kit/__init__.py",
+        f"{view}/kit",
+        f"{view}/kit/__init__.py",
+        f"{view}/kit/deep/leaf.py",
+        f"{view}/six.py",
+        f"{view}/sourceless.pyc",
+    ]
+
+
+def test_extension_modules_import_whatever_their_file_is_called(
+    site: LinkedSite,
+) -> None:
+    if not site.interpreter.extension:
+        pytest.skip("this interpreter has no extension module in a file of its own")
+    binary = Path(site.interpreter.extension).read_bytes()
+    suffix = site.interpreter.extension_suffix
+    mypyc = "3c22db458360489351e4__mypyc"
+    site.link(
+        "extensions",
+        {
+            f"xxlimited{suffix}": binary,
+            "tagged/__init__.py": "",
+            f"tagged/xxlimited{suffix}": binary,
+            "stable/__init__.py": "",
+            "stable/xxlimited.abi3.so": binary,
+            f"{mypyc}{suffix}": binary,
+        },
+    )
+    code = f"""
+import importlib.util, sys
+sys.path = [path for path in sys.path if "lib-dynload" not in path]
+import stable.xxlimited, tagged.xxlimited, xxlimited
+print(xxlimited.__file__, tagged.xxlimited.__file__, stable.xxlimited.__file__,
+      importlib.util.find_spec({mypyc!r}).origin)
+"""
+    assert site.run(code).split() == [
+        f"{site.view}/xxlimited{suffix}",
+        f"{site.view}/tagged/xxlimited{suffix}",
+        f"{site.view}/stable/xxlimited.abi3.so",
+        f"{site.view}/{mypyc}{suffix}",
+    ]
+
+
+def test_neighbours_of_a_package_are_found_beside_it(site: LinkedSite) -> None:
+    site.link(
+        "kit",
+        {
+            "kit/__init__.py": "",
+            "kit-stubs/__init__.pyi": "",
+            "kit.libs/libkit.so": "library",
+        },
+    )
+    code = """
+import kit, os
+library = os.path.join(os.path.dirname(kit.__file__), os.pardir, "kit.libs/libkit.so")
+print(open(library).read(), open(os.path.abspath(library)).read())
+"""
+    assert site.run(code) == "library library"
+    assert (site.view / "kit-stubs/__init__.pyi").is_file()
+
+
+def test_bytecode_of_the_store_is_used(site: LinkedSite) -> None:
+    site.link(
+        "kit",
+        {"kit/__init__.py": "", "kit/deep/leaf.py": "", "six.py": ""},
+        bytecode=True,
+    )
+    code = """
+import sys
+compiled = []
+def audit(event, arguments):
+    if event == "compile":
+        compiled.append(arguments[1])
+sys.addaudithook(audit)
+import kit.deep.leaf, six
+print(compiled, six.__cached__.endswith(sys.implementation.cache_tag + ".pyc"))
+"""
+    assert site.run(code) == "[] True"
+
+
+def test_a_store_that_nobody_may_write_serves_a_python_without_bytecode_there(
+    site: LinkedSite, writes_denied: tuple[str, ...]
+) -> None:
+    entry = site.link("kit", {"kit/__init__.py": "value = 1"}, bytecode=True)
+    bytecode = entry / "tree/kit/__pycache__"
+    (stored,) = bytecode.iterdir()
+    stored.rename(bytecode / "__init__.cpython-38.pyc")
+    process = site.start("-c", value_of("kit"), without=writes_denied)
+    assert process.communicate() == ("1\n", "")
+    assert os.listdir(bytecode) == ["__init__.cpython-38.pyc"]
+
+
+def test_a_linked_package_runs_as_a_program(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "", "kit/__main__.py": "print(__file__)"})
+    assert site.execute("-m", "kit") == f"{site.view}/kit/__main__.py"
+
+
+def test_resources_are_found(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "", "kit/data/text": "linked"})
+    site.link("part", {"spread/part/__init__.py": "", "spread/part/text": "linked"})
+    code = """
+import importlib.resources, pkgutil, sys
+print(importlib.resources.files("kit").joinpath("data/text").read_text(),
+      pkgutil.get_data("kit", "data/text").decode())
+if sys.version_info >= (3, 10):
+    import spread
+    found = importlib.resources.files(spread).joinpath("part").joinpath("text")
+    assert found.read_text() == "linked"
+"""
+    assert site.run(code) == "linked linked"
+
+
+# --- the place on sys.path ----------------------------------------------------------
+
+
+def test_the_standard_library_goes_before_a_linked_module_of_the_same_name(
+    site: LinkedSite,
+) -> None:
+    site.link("dataclasses", {"dataclasses.py": "raise RuntimeError"})
+    stdlib = site.interpreter.stdlib
+    found = site.run("import dataclasses; print(dataclasses.__file__)")
+    assert found == f"{stdlib}/dataclasses.py"
+
+
+def test_a_real_module_goes_before_a_linked_one(site: LinkedSite) -> None:
+    site.link("linked", {"six.py": "value = 'linked'"})
+    site.add("real", {"six.py": "value = 'real'"})
+    assert site.run(value_of("six")) == "real"
+
+
+def test_a_linked_module_goes_before_a_real_folder_without_code(
+    site: LinkedSite,
+) -> None:
+    site.link("linked", {"six.py": "value = 'linked'"})
+    site.add("real", {"six/data/text": ""})
+    assert site.run(value_of("six")) == "linked"
+
+
+@pytest.mark.parametrize("start", [[], ["-I"], ["-E", "-s"], ["-O"], ["-B"]])
+def test_options_of_the_interpreter_change_nothing(
+    site: LinkedSite, start: list[str]
+) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    if site.interpreter.minor >= 11:
+        start = [*start, "-P"]
+    assert site.run(value_of("kit"), *start) == "1"
+
+
+def test_without_site_nothing_is_linked_until_it_runs(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": ""})
+    assert "ModuleNotFoundError" in site.fail("-S", "-c", "import kit")
+    assert site.run("import site; site.main(); import kit", "-S") == ""
+
+
+def test_sitecustomize_runs_when_it_is_a_real_file(site: LinkedSite) -> None:
+    site.add("real", {"sitecustomize.py": "print('customized')"})
+    assert site.run("") == "customized"
+
+
+def test_a_second_site_is_served_by_the_same_runtime(
+    site: LinkedSite, tmp_path: Path, python: str
+) -> None:
+    second = LinkedSite(tmp_path / "second", python)
+    for each, name in (site, "one"), (second, "two"):
+        each.link("shared", {"shared/__init__.py": ""})
+        each.add("own", {f"shared/{name}.py": "", f"only_{name}.py": ""})
+        each.link(name, {f"spread/{name}/__init__.py": ""})
+    folders = f"{site.path!s}", f"{second.path!s}"
+    code = f"""
+import site
+site.addsitedir({folders[1]!r})
+import only_one, only_two, shared.one, spread.one, spread.two
+print(*spread.__path__)
+"""
+    assert site.run(code).split() == [f"{site.view}/spread", f"{second.view}/spread"]
+    # A `.start` file calls `install` without a folder, once all paths are known.
+    code = f"""
+import sys
+sys.path.append({folders[0]!r})
+import _commonwheel
+sys.path[-1:] = [{folders[1]!r}, {str(second.view)!r}]
+_commonwheel.install()
+import shared.two
+"""
+    assert site.run(code, "-S") == ""
+
+
+def test_a_process_that_drops_site_packages_sees_nothing_of_it(
+    site: LinkedSite,
+) -> None:
+    """The way of pip's isolated builds."""
+    site.link("kit", {"kit/__init__.py": "", "spread/part/__init__.py": ""})
+    site.link("gone", {"gone.py": ""})
+    shutil.rmtree(site.store / "entries/gone-1.0-1a2b3c4d")
+    code = f"""
+import importlib.util, site, sys
+before = list(sys.path)
+site.addsitedir({str(site.path)!r}, known_paths=set())
+dropped = sys.path[len(before):] + [{str(site.path)!r}]
+sys.path[:] = [path for path in before if path not in dropped]
+print([importlib.util.find_spec(name) for name in ("kit", "spread", "gone")])
+"""
+    assert site.run(code) == "[None, None, None]"
+
+
+def test_other_ways_to_write_the_path_find_the_same(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    code = f"""
+import pathlib, sys
+sys.path[:] = [b"/bytes", pathlib.Path("/path"), {str(site.path)!r} + "/", *[
+    path for path in sys.path if "site-packages" not in path]]
+"""
+    assert site.run(code + value_of("kit")) == "1"
+
+
+def test_system_site_packages_come_after_linked_ones(
+    tmp_path: Path, python: str
+) -> None:
+    base = base_environment(tmp_path / "base", python)
+    site = LinkedSite(tmp_path, python, base=base)
+    library = base / f"lib/python{site.interpreter.version}/site-packages"
+    for name in "both", "below":
+        (library / f"{name}.py").write_text("value = 'base'")
+    site.link("both", {"both.py": "value = 'linked'"})
+    code = "import both, below; print(both.value, below.value)"
+    assert site.run(code) == "linked base"
+
+
+def test_an_environment_may_be_moved_and_its_site_packages_removed(
+    site: LinkedSite,
+) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    old = str(site.environment)
+    site.environment = site.environment.rename(site.root / "moved")
+    site.python = site.environment / "bin/python"
+    assert site.run(value_of("kit")) == "1"
+    moved = str(site.path).replace(old, str(site.environment))
+    code = f"import shutil; shutil.rmtree({moved!r}); import json, kit"
+    assert "ModuleNotFoundError: No module named 'kit'" in site.fail("-c", code)
+
+
+def test_a_foreign_interpreter_finds_the_view_on_its_path(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    site.python = Path(site.interpreter.executable)
+    assert site.run(value_of("kit"), PYTHONPATH=str(site.view)) == "1"
+    add = f"import site; site.addsitedir({str(site.path)!r})\n"
+    assert site.run(add + value_of("kit"), "-I") == "1"
+
+
+# --- packages of several distributions ----------------------------------------------
+
+
+def test_a_namespace_package_has_each_portion_once(site: LinkedSite) -> None:
+    site.link("a", {"top/deep/a/__init__.py": "", "linked_only/a/__init__.py": ""})
+    site.link("b", {"top/deep/b/__init__.py": "", "linked_only/b/__init__.py": ""})
+    site.add("c", {"top/deep/c/__init__.py": "", "top/deep/d.py": ""})
+    code = """
+import top.deep.a, top.deep.b, top.deep.c, top.deep.d, linked_only.a, linked_only.b
+print(*top.__path__, *top.deep.__path__, *linked_only.__path__)
+"""
+    expected = [
+        f"{site.path}/top",
+        f"{site.view}/top",
+        f"{site.path}/top/deep",
+        f"{site.view}/top/deep",
+        f"{site.view}/linked_only",
+    ]
+    assert site.run(code).split() == expected
+    dropped = f"import sys; sys.path.remove({str(site.view)!r})"
+    assert site.run(dropped + code).split() == expected
+
+
+def test_a_package_that_extends_its_path_finds_all_its_parts(site: LinkedSite) -> None:
+    for name, install in ("a", site.link), ("b", site.link), ("c", site.add):
+        install(name, {"ns/__init__.py": EXTEND_PATH, f"ns/{name}/__init__.py": ""})
+    assert site.run("import ns.a, ns.b, ns.c; print(len(ns.__path__))") == "2"
+
+
+def test_pkg_resources_declares_a_namespace(site: LinkedSite) -> None:
+    bundled = Path(site.interpreter.stdlib, "ensurepip/_bundled").glob("pip-*.whl")
+    wheel = next(bundled, None)
+    member = "pip/_vendor/pkg_resources/__init__.py"
+    if wheel is None or member not in zipfile.ZipFile(wheel).namelist():
+        pytest.skip("this interpreter's pip has no pkg_resources to lend")
+    declare = "import pkg_resources; pkg_resources.declare_namespace(__name__)"
+    site.link("a", {"ns/__init__.py": declare, "ns/a.py": ""})
+    site.link("b", {"ns/__init__.py": declare, "ns/b/__init__.py": ""})
+    site.add("c", {"ns/__init__.py": declare, "ns/c.py": ""})
+    code = f"""
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.append({str(wheel)!r})
+import pip._vendor.pkg_resources as pkg_resources
+sys.modules["pkg_resources"] = pkg_resources
+import ns.a, ns.b, ns.c
+print(sorted(dist.key for dist in pkg_resources.working_set if len(dist.key) == 1))
+"""
+    assert site.run(code) == "['a', 'b', 'c']"
+
+
+def test_a_namespace_made_by_a_start_up_file_finds_all_its_parts(
+    site: LinkedSite,
+) -> None:
+    template = (
+        "import sys, types, os;"
+        "has_mfs = sys.version_info > (3, 5);"
+        "p = os.path.join(sys._getframe(1).f_locals['sitedir'], *{parts});"
+        "importlib = has_mfs and __import__('importlib.util');"
+        "has_mfs and __import__('importlib.machinery');"
+        "m = has_mfs and sys.modules.setdefault({name!r}, importlib.util."
+        "module_from_spec(importlib.machinery.PathFinder.find_spec({name!r},"
+        " [os.path.dirname(p)])));"
+        "m = m or sys.modules.setdefault({name!r}, types.ModuleType({name!r}));"
+        "mp = (m or []) and m.__dict__.setdefault('__path__',[]);"
+        "(p not in mp) and mp.append(p)\n"
+    )
+    lines = template.format(parts=("old",), name="old")
+    lines += template.format(parts=("old", "deep"), name="old.deep")
+    lines += "m and setattr(sys.modules['old'], 'deep', m)\n"
+    for name in "a", "b":
+        site.link(name, {f"old/deep/{name}/__init__.py": ""})
+        site.add(f"{name}-start", {f"{name}-nspkg.pth": lines})
+    assert site.run("import old.deep.a, old.deep.b") == ""
+
+
+def test_regular_packages_that_overlap_are_one_at_every_depth(site: LinkedSite) -> None:
+    for name, install in ("a", site.link), ("b", site.link), ("c", site.add):
+        init = f"owner = {name!r}"
+        install(
+            name,
+            {
+                "pkg/__init__.py": init,
+                f"pkg/{name}.py": "",
+                "pkg/sub/__init__.py": init,
+                f"pkg/sub/{name}.py": "",
+            },
+        )
+    code = """
+import pkg.a, pkg.b, pkg.c, pkg.sub.a, pkg.sub.b, pkg.sub.c
+print(pkg.owner, pkg.sub.owner)
+"""
+    assert site.run(code) == "c c"
+
+
+def test_a_real_folder_may_add_to_a_linked_package(site: LinkedSite) -> None:
+    site.link("host", {"host/__init__.py": "", "host/own.py": ""})
+    site.add("plugin", {"host/plugin.py": ""})
+    code = "import host.own, host.plugin; print(*host.__path__)"
+    assert site.run(code).split() == [f"{site.view}/host", f"{site.path}/host"]
+
+
+def test_a_link_may_add_to_a_real_package(site: LinkedSite) -> None:
+    site.add("host", {"host/__init__.py": "", "host/own.py": ""})
+    site.link("plugin", {"host/plugin/__init__.py": ""})
+    code = "import host.own, host.plugin; print(*host.__path__)"
+    assert site.run(code).split() == [f"{site.path}/host", f"{site.view}/host"]
+
+
+# --- other import machinery ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("others", [BEARTYPE, RESET], ids=["beartype", "reset"])
+def test_path_hooks_of_others_do_not_hide_linked_modules(
+    site: LinkedSite, others: str
+) -> None:
+    site.link("kit", {"kit/__init__.py": "", "kit/leaf.py": "", "six.py": ""})
+    site.link("a", {"ns/a.py": ""})
+    site.link("plugin", {"host/plugin/__init__.py": ""})
+    site.link("gone", {"gone/__init__.py": ""})
+    site.add("real", {"ns/b.py": "", "host/__init__.py": ""})
+    shutil.rmtree(site.store / "entries/gone-1.0-1a2b3c4d")
+    code = others + "import kit.leaf, six, ns.a, ns.b, host.plugin, gone"
+    assert site.fail("-c", code).startswith("_commonwheel.MissingEntryError: gone 1.0")
+
+
+def test_a_path_hook_in_front_loads_linked_modules(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "", "kit/leaf.py": ""})
+    code = BEARTYPE + "import kit.leaf; print(type(kit.leaf.__loader__).__name__)"
+    assert site.run(code) == "AlienLoader"
+
+
+def test_cleared_caches_are_filled_again(site: LinkedSite) -> None:
+    site.link("plugin", {"host/plugin/__init__.py": ""})
+    site.add("real", {"host/__init__.py": ""})
+    clear = "import sys; sys.path_importer_cache.clear();"
+    assert site.run(clear + "import host.plugin") == ""
+
+
+def test_installing_again_changes_nothing_and_mends_what_was_reset(
+    site: LinkedSite,
+) -> None:
+    site.link("kit", {"kit/__init__.py": ""})
+    code = """
+import importlib.metadata, sys, _commonwheel
+def state():
+    return [*map(id, sys.path_hooks + sys.meta_path), *_commonwheel._sites,
+            id(importlib.metadata.PathDistribution.locate_file)]
+before = state()
+_commonwheel.install()
+_commonwheel.install(_commonwheel._sites[0])
+print(state() == before)
+sys.path_hooks[:] = sys.path_hooks[1:]
+_commonwheel.install()
+print(state() == before)
+"""
+    assert site.run(code).split() == ["True", "True"]
+
+
+def test_a_runtime_that_comes_late_serves_folders_already_looked_at(
+    site: LinkedSite,
+) -> None:
+    site.link("plugin", {"host/plugin.py": ""})
+    site.add("real", {"host/__init__.py": "", "host/own.py": "", "host2.py": ""})
+    code = f"""
+import site, sys
+sys.path.append({str(site.path)!r})
+import host.own
+site.addsitedir({str(site.path)!r})
+import host.plugin
+"""
+    assert site.run(code, "-S") == ""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_modules_are_listed_once(site: LinkedSite, moment: str) -> None:
+    site.link("kit", {"kit/__init__.py": "", "six.py": ""})
+    site.link("plugin", {"host/__init__.py": "", "host/plugin.py": ""})
+    site.add("real", {"host/__init__.py": "", "host/own.py": "", "plain.py": ""})
+    code = f"""
+import site, sys
+if {moment!r} == "before":
+    import pkgutil
+site.addsitedir({str(site.path)!r})
+import host, pkgutil
+def names(modules):
+    return sorted(module.name for module in modules)
+for path in [{str(site.path)!r}], host.__path__:
+    print(names(pkgutil.iter_modules(path, "p.")))
+sys.path[:] = [path for path in sys.path if "site-packages" in path]
+assert names(pkgutil.iter_modules()) == names(pkgutil.iter_modules(sys.path[:1]))
+(kit,) = [module for module in pkgutil.iter_modules(sys.path) if module.name == "kit"]
+assert kit.ispkg and kit.module_finder.find_spec("kit").loader
+"""
+    assert site.run(code, "-S").splitlines() == [
+        "['p._commonwheel', 'p.host', 'p.kit', 'p.plain', 'p.six']",
+        "['p.own', 'p.plugin']",
+    ]
+
+
+# --- metadata -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["importlib.metadata", "importlib_metadata"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_metadata_finds_the_files_of_linked_distributions(
+    site: LinkedSite, module: str, moment: str
+) -> None:
+    if module == "importlib_metadata":
+        standard = Path(site.interpreter.stdlib, "importlib/metadata")
+        if standard.is_dir():
+            paths = list(standard.glob("*.py"))
+        else:
+            paths = [standard.with_suffix(".py")]
+        names = [path.name.replace("metadata", "__init__") for path in paths]
+        backport = [path.read_text().replace("importlib.metadata", module) for path in paths]
+        files = {f"{module}/{name}": text for name, text in zip(names, backport)}
+        (site.link if moment == "after" else site.add)("backport", files)
+    entry_points = {"entry_points.txt": "[plugins]\nkit = kit:value\n"}
+    site.link("kit", {"kit/__init__.py": "value = 1"}, "2.0", metadata=entry_points)
+    site.add("real", {"real/__init__.py": ""})
+    code = f"""
+import sys
+if {moment!r} == "before":
+    sys.path.append({str(site.path)!r})
+    import {module} as metadata
+import site
+site.addsitedir({str(site.path)!r})
+import {module} as metadata, os
+dist = metadata.distribution("kit")
+print(dist.version, dist.locate_file("kit/__init__.py"))
+for file in metadata.files("kit"):
+    assert file.locate().exists() and os.path.exists(dist.locate_file(file)), file
+assert "kit/__init__.py" in map(str, metadata.files("kit"))
+(plugin,) = [e for e in dist.entry_points if e.group == "plugins"]
+print(plugin.load(), metadata.distribution("real").locate_file("real"),
+      dist.locate_file("nothing"), type(dist.locate_file("kit")).__name__)
+"""
+    assert site.run(code, "-S").split() == [
+        "2.0",
+        f"{site.view}/kit/__init__.py",
+        "1",
+        f"{site.path}/real",
+        f"{site.path}/nothing",
+        "PosixPath",
+    ]
+
+
+# --- processes ----------------------------------------------------------------------
+
+
+def test_child_processes_import_linked_modules(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "def work(x):\n    return x + 1"})
+    program = site.root / "program.py"
+    program.write_text("""
+import kit, multiprocessing
+if __name__ == "__main__":
+    for method in "spawn", "forkserver":
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.map(kit.work, [1]))
+""")
+    assert site.execute(str(program)).split() == ["[2]", "[2]"]
+
+
+def test_an_archive_imports_linked_modules(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    archive = site.root / "program.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", value_of("kit"))
+    assert site.execute(str(archive)) == "1"
+
+
+def test_a_subinterpreter_imports_linked_modules(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 1"})
+    code = f"""
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+failure = interpreters.run_string(interpreters.create(), {value_of("kit")!r})
+assert failure is None, failure
+"""
+    assert site.run(code) == "1"
+
+
+def test_a_running_process_sees_what_is_installed_and_replaced(
+    site: LinkedSite,
+) -> None:
+    site.link("kit", {"kit/__init__.py": ""})
+    site.link("old", {"old/__init__.py": "", "swapped.py": "value = 'old'"})
+    site.link("a", {"ns/a.py": ""})
+    code = """
+import importlib.util, kit, ns.a
+assert importlib.util.find_spec("new") is None is importlib.util.find_spec("missing")
+print("ready", flush=True)
+input()
+import new.leaf, swapped, ns.b
+print(swapped.value, importlib.util.find_spec("old"))
+"""
+    process = site.start("-c", code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    for name in "old", "swapped.py":
+        (site.view / name).unlink()
+    site.link("new", {"new/leaf.py": "", "swapped.py": "value = 'new'"})
+    site.link("b", {"ns/b.py": ""})
+    assert process.communicate("\n") == ("new None\n", "")
+
+
+# --- start-up -----------------------------------------------------------------------
+
+
+def test_starting_does_not_read_what_is_linked_and_writes_nothing(
+    site: LinkedSite,
+) -> None:
+    site.link("kit", {"kit/__init__.py": ""})
+    everything = sorted(site.root.rglob("*"))
+    code = f"""
+import os, site, sys
+def audit(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir"):
+        read.add(os.path.relpath(arguments[0], {str(site.path)!r}))
+read = set()
+sys.addaudithook(audit)
+sys.path.clear()
+site.addsitedir({str(site.path)!r})
+for name in "sitecustomize", "usercustomize":
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+print(*sorted(path for path in read if "__pycache__" not in path))
+"""
+    read = site.run(code, "-S", PYTHONDONTWRITEBYTECODE="1").split()
+    assert set(read) <= {".", "00_commonwheel.pth", "00_commonwheel_rt.start", RUNTIME.name}
+    assert sorted(site.root.rglob("*")) == everything
+
+
+@pytest.mark.parametrize("broken", [None, "syntax error", "import nothing_of_the_kind"])
+def test_a_broken_runtime_is_silent_and_linked_modules_still_import(
+    site: LinkedSite, broken: str | None
+) -> None:
+    site.link("kit", {"kit/__init__.py": "", "kit/leaf.py": "value = 1"})
+    (site.path / "_commonwheel.py").unlink()
+    if broken is not None:
+        (site.path / "_commonwheel.py").write_text(broken)
+    assert site.run(value_of("kit.leaf")) == "1"
+
+
+# --- missing entries ----------------------------------------------------------------
+
+
+@pytest.fixture
+def above_base(tmp_path: Path, python: str) -> LinkedSite:
+    """A linked environment over a base that holds a copy of each module."""
+    base = base_environment(tmp_path / "base", python)
+    site = LinkedSite(tmp_path, python, base=base)
+    version = site.interpreter.version
+    extension = f"extension{site.interpreter.extension_suffix}"
+    files = {
+        "package/__init__.py": "",
+        "module.py": "",
+        extension: "",
+        "spread/deep/part/__init__.py": "",
+        "spread/deep/leaf.py": "",
+        "data_only/text": "",
+    }
+    site.link("kit", files, "1.2")
+    for name in files:
+        copy = base / f"lib/python{version}/site-packages" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+    # The other owner of the view's folder `spread`, and a twin beside it.
+    site.link("other", {"spread/deep/other/__init__.py": ""})
+    site.add("real", {"spread/deep/real/__init__.py": ""})
+    return site
+
+
+MODULES = [
+    "package",
+    "module",
+    "extension",
+    "spread.deep.part",
+    "spread.deep.leaf",
+    "data_only",
+]
+
+
+def remove(entry: Path) -> str:
+    shutil.rmtree(entry)
+    return "No such file or directory"
+
+
+def forbid(entry: Path) -> str:
+    entry.chmod(0)
+    return "Permission denied"
+
+
+def empty(entry: Path) -> str:
+    for folder, _, names in os.walk(entry):
+        for name in names:
+            os.unlink(os.path.join(folder, name))
+    return "it is empty"
+
+
+@pytest.fixture
+def writes_denied() -> tuple[str, ...]:
+    """The start of a command line that takes the superuser's privileges away."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("the superuser may do all, and setpriv is not there to drop it")
+    privileges = "-dac_override,-dac_read_search"
+    return ("setpriv", f"--bounding-set={privileges}", f"--inh-caps={privileges}")
+
+
+@pytest.mark.parametrize("harm", [remove, forbid])
+def test_a_missing_entry_is_an_error_that_names_the_way_out(
+    above_base: LinkedSite, harm: Callable[[Path], str], writes_denied: tuple[str, ...]
+) -> None:
+    site = above_base
+    entry = site.store / "entries/kit-1.2-1a2b3c4d"
+    reason = harm(entry)
+    code = f"""
+import importlib, sys
+for name in {MODULES!r}:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(type(error).__module__, error.name == name, error)
+    else:
+        print("imported", name, sys.modules[name])
+import spread.deep.other, spread.deep.real
+"""
+    process = site.start("-c", code, without=writes_denied)
+    output, errors = process.communicate()
+    entry.chmod(0o755) if entry.exists() else None
+    assert errors == ""
+    assert output.splitlines() == len(MODULES) * [
+        f"_commonwheel True kit 1.2 is linked to the store entry {entry}, which cannot"
+        f" be read ({reason}). To put it back: python -m pip install"
+        " --use-shared-store --force-reinstall --no-deps kit==1.2"
+    ]
+
+
+def test_an_emptied_entry_is_not_a_namespace_package(above_base: LinkedSite) -> None:
+    site = above_base
+    reason = empty(site.store / "entries/kit-1.2-1a2b3c4d")
+    for name in "package", "data_only", "module":
+        assert "kit 1.2 is linked to" in site.fail("-c", f"import {name}")
+    assert f"({reason})" in site.fail("-c", "import package")
+
+
+def test_a_package_whose_init_is_missing_is_not_a_namespace_package(
+    site: LinkedSite,
+) -> None:
+    site.link("host", {"host/__init__.py": "", "host/own.py": ""})
+    site.link("plugin", {"host/plugin.py": ""})
+    shutil.rmtree(site.store / "entries/host-1.0-1a2b3c4d")
+    assert "MissingEntryError: host 1.0" in site.fail("-c", "import host")
+    assert "MissingEntryError: host 1.0" in site.fail("-c", "import host.plugin")
+
+
+def test_a_missing_part_of_a_package_is_an_error(site: LinkedSite) -> None:
+    site.link("host", {"host/__init__.py": "", "host/own.py": ""})
+    site.link("plugin", {"host/plugin.py": ""})
+    shutil.rmtree(site.store / "entries/plugin-1.0-1a2b3c4d")
+    code = "import host.own, host.plugin"
+    assert "MissingEntryError: plugin 1.0" in site.fail("-c", code)
+
+
+def test_a_console_script_of_a_missing_entry_says_so(above_base: LinkedSite) -> None:
+    site = above_base
+    remove(site.store / "entries/kit-1.2-1a2b3c4d")
+    script = site.python.parent / "kit"
+    script.write_text(f"#!{site.python}\nimport sys\nfrom package import main\nmain()")
+    assert "MissingEntryError: kit 1.2" in site.fail(str(script))
+
+
+def test_broken_manifests_do_not_hide_whose_entry_is_missing(site: LinkedSite) -> None:
+    entry = site.link("kit", {"kit.py": ""})
+    (site.links / "0.link").write_bytes(b"\xff\x00\n")
+    (site.links / "1.link").write_text("")
+    (site.links / "2.link").write_text(f"commonwheel: 9\nentry: {entry}\n")
+    (site.links / "3.link").mkdir()
+    remove(entry)
+    assert "MissingEntryError: kit 1.0" in site.fail("-c", "import kit")
+
+
+def test_an_entry_whose_path_is_not_text_is_named(
+    tmp_path: Path, python: str
+) -> None:
+    site = LinkedSite(tmp_path / os.fsdecode(b"caf\xe9"), python)
+    entry = site.link("kit", {"kit.py": ""})
+    remove(entry)
+    assert "MissingEntryError: kit 1.0" in site.fail("-c", "import kit")
+
+
+def test_a_link_that_nobody_owns_promises_nothing(site: LinkedSite) -> None:
+    remove(site.link("kit", {"kit.py": ""}))
+    (site.links / "kit.link").unlink()
+    assert "ModuleNotFoundError" in site.fail("-c", "import kit")
+    shutil.rmtree(site.links)
+    assert "ModuleNotFoundError" in site.fail("-c", "import kit")
+
+
+def test_what_pip_writes_over_a_linked_distribution_is_what_imports(
+    site: LinkedSite,
+) -> None:
+    """``pip install --ignore-installed``: the links stay, in no RECORD any more."""
+    entry = site.link("kit", {"kit/__init__.py": "", "kit/leaf.py": "value = 'old'"})
+    site.add("kit", {"kit/__init__.py": "", "kit/leaf.py": "value = 'new'"})
+    assert site.run(value_of("kit.leaf")) == "new"
+    remove(entry)
+    assert site.run(value_of("kit.leaf")) == "new"
+    assert "ModuleNotFoundError" in site.fail("-c", "import kit.missing")
