@@ -15,11 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from environments import Environment, run
+import interpreters
+from environments import run
 
 CHECKOUT = Path(__file__).parents[1]
 PIPS = ("22.3", "23.2", "24.0", "24.3", "25.3", "26.3")
 NEWEST_PIP = PIPS[-1]
+
+BACKENDS = ("setuptools", "wheel", "hatchling", "tomli")
+"""To build projects with; the last is for hatchling on Python 3.10."""
+REAL = ("six", "idna", "attrs")
+"""Pure wheels from the index: a module, a package, a package of two names."""
 
 Files = Mapping[str, "str | bytes"]
 
@@ -273,11 +279,17 @@ class Wheelhouse:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
         folder = str(self.folder)
         run([*pip, "wheel", "--no-deps", "-w", folder, str(CHECKOUT)])
-        run([*pip, "download", "-d", folder, str(self.commonwheel)])
-        run([*pip, "download", "-d", folder, "setuptools", "wheel", "hatchling"])
-        run([*pip, "download", "-d", folder, "six", "idna", "certifi"])
         for version in PIPS:
             run([*pip, "download", "--no-deps", "-d", folder, f"pip=={version}"])
+        for version in interpreters.VERSIONS:
+            # of some projects, the newest release does not support the oldest Python
+            run(
+                [
+                    *(*pip, "download", "-d", folder, "--python-version", version),
+                    *("--only-binary", ":all:", "--find-links", folder),
+                    *("commonwheel", *BACKENDS, *REAL),
+                ]
+            )
 
     @property
     def commonwheel(self) -> Path:
@@ -287,6 +299,3 @@ class Wheelhouse:
     def pip(self, version: str) -> Path:
         """The wheel of a version of pip."""
         return next(self.folder.glob(f"pip-{version}-*.whl"))
-
-
-__all__ = ["Environment", "Sample", "Wheelhouse", "write_sample", "write_wheel"]

@@ -130,9 +130,7 @@ class LinkedSite:
         _write(self.path, files)
         self._describe(name, version, list(files), {})
 
-    def _link_into(
-        self, folder: Path, tree: Path, name: str, rows: list[str]
-    ) -> None:
+    def _link_into(self, folder: Path, tree: Path, name: str, rows: list[str]) -> None:
         for child in sorted(tree.iterdir()):
             place = folder / child.name
             if place.is_symlink() and place.is_dir():  # shared: becomes a real folder
@@ -184,9 +182,7 @@ class LinkedSite:
         """:meth:`execute` for the code of ``python -c``."""
         return self.execute(*options, "-c", code, **environ)
 
-    def fail(
-        self, *arguments: str, without: tuple[str, ...] = (), **environ: str
-    ) -> str:
+    def fail(self, *arguments: str, without: tuple[str, ...] = (), **environ: str) -> str:
         """Run to an uncaught exception; gives the last line of the traceback."""
         process = self.start(*arguments, without=without, **environ)
         output, errors = process.communicate(timeout=60)

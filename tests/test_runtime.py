@@ -205,6 +205,8 @@ def test_a_real_module_goes_before_a_linked_one(site: LinkedSite) -> None:
     site.link("linked", {"six.py": "value = 'linked'"})
     site.add("real", {"six.py": "value = 'real'"})
     assert site.run(value_of("six")) == "real"
+    remove(site.store / "entries/linked-1.0-1a2b3c4d")
+    assert site.run(value_of("six")) == "real"
 
 
 def test_a_linked_module_goes_before_a_real_folder_without_code(
@@ -292,9 +294,7 @@ sys.path[:] = [b"/bytes", pathlib.Path("/path"), {str(site.path)!r} + "/", *[
     assert site.run(code + value_of("kit")) == "1"
 
 
-def test_system_site_packages_come_after_linked_ones(
-    tmp_path: Path, python: str
-) -> None:
+def test_system_site_packages_come_after_linked_ones(tmp_path: Path, python: str) -> None:
     base = base_environment(tmp_path / "base", python)
     site = LinkedSite(tmp_path, python, base=base)
     library = base / f"lib/python{site.interpreter.version}/site-packages"
@@ -529,23 +529,32 @@ assert kit.ispkg and kit.module_finder.find_spec("kit").loader
 # --- metadata -----------------------------------------------------------------------
 
 
+def backport_of_metadata(site: LinkedSite) -> dict[str, str]:
+    """The standard library's own code as ``importlib_metadata``, found first as it is."""
+    standard = Path(site.interpreter.stdlib, "importlib")
+    files = {path.name: path.read_text() for path in standard.glob("metadata/*.py")}
+    files = files or {"__init__.py": (standard / "metadata.py").read_text()}
+    files["__init__.py"] += """
+class Finder(MetadataPathFinder):
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        return None
+sys.meta_path.insert(0, Finder)
+"""
+    return {f"importlib_metadata/{name}": text for name, text in files.items()}
+
+
 @pytest.mark.parametrize("module", ["importlib.metadata", "importlib_metadata"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_metadata_finds_the_files_of_linked_distributions(
     site: LinkedSite, module: str, moment: str
 ) -> None:
     if module == "importlib_metadata":
-        standard = Path(site.interpreter.stdlib, "importlib/metadata")
-        if standard.is_dir():
-            paths = list(standard.glob("*.py"))
-        else:
-            paths = [standard.with_suffix(".py")]
-        names = [path.name.replace("metadata", "__init__") for path in paths]
-        backport = [path.read_text().replace("importlib.metadata", module) for path in paths]
-        files = {f"{module}/{name}": text for name, text in zip(names, backport)}
-        (site.link if moment == "after" else site.add)("backport", files)
+        install_backport = site.link if moment == "after" else site.add
+        install_backport("backport", backport_of_metadata(site))
     entry_points = {"entry_points.txt": "[plugins]\nkit = kit:value\n"}
     site.link("kit", {"kit/__init__.py": "value = 1"}, "2.0", metadata=entry_points)
+    site.link("overlap", {"real/__init__.py": "", "real/linked.py": ""})
     site.add("real", {"real/__init__.py": ""})
     code = f"""
 import sys
@@ -561,14 +570,15 @@ for file in metadata.files("kit"):
     assert file.locate().exists() and os.path.exists(dist.locate_file(file)), file
 assert "kit/__init__.py" in map(str, metadata.files("kit"))
 (plugin,) = [e for e in dist.entry_points if e.group == "plugins"]
-print(plugin.load(), metadata.distribution("real").locate_file("real"),
-      dist.locate_file("nothing"), type(dist.locate_file("kit")).__name__)
+print(plugin.load(), metadata.distribution("real").locate_file("real/__init__.py"),
+      metadata.distribution("overlap").locate_file("real/linked.py"), dist.locate_file("nothing"), type(dist.locate_file("kit")).__name__)
 """
     assert site.run(code, "-S").split() == [
         "2.0",
         f"{site.view}/kit/__init__.py",
         "1",
-        f"{site.path}/real",
+        f"{site.path}/real/__init__.py",
+        f"{site.view}/real/linked.py",
         f"{site.path}/nothing",
         "PosixPath",
     ]
@@ -594,8 +604,20 @@ def test_an_archive_imports_linked_modules(site: LinkedSite) -> None:
     site.link("kit", {"kit/__init__.py": "value = 1"})
     archive = site.root / "program.pyz"
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("__main__.py", value_of("kit"))
+        file.writestr("__main__.py", "import importlib_metadata, own;" + value_of("kit"))
+        # What an archive brings of what is extended elsewhere stays as it is.
+        file.writestr("importlib_metadata.py", "")
+        file.writestr("own.py", "")
     assert site.execute(str(archive)) == "1"
+
+
+def test_an_archive_in_a_linked_package_may_be_on_the_path(site: LinkedSite) -> None:
+    archive = site.root / "kit.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("inner.py", "value = 1")
+    site.link("kit", {"kit/__init__.py": "", "kit/kit.zip": archive.read_bytes()})
+    code = "import kit, sys; sys.path.append(kit.__path__[0] + '/kit.zip');"
+    assert site.run(code + value_of("inner")) == "1"
 
 
 def test_a_subinterpreter_imports_linked_modules(site: LinkedSite) -> None:
@@ -635,6 +657,30 @@ print(swapped.value, importlib.util.find_spec("old"))
     assert process.communicate("\n") == ("new None\n", "")
 
 
+def test_a_running_process_sees_real_and_linked_parts_come(site: LinkedSite) -> None:
+    site.add("real", {"ns/a.py": ""})
+    tree = site.link("kit", {"ns/sub/b.py": ""}) / "tree"
+    (site.view / "ns/sub").unlink()
+    shutil.rmtree(site.view / "ns")
+    code = f"""
+import importlib, ns.a, os, sys
+assert importlib.util.find_spec("six") is None
+view = {str(site.view)!r}
+stamp = os.stat(view).st_mtime_ns
+os.mkdir(view + "/ns")
+os.symlink({str(tree)!r} + "/ns/sub", view + "/ns/sub")
+os.symlink({str(site.store)!r} + "/six.py", view + "/six.py")
+os.utime(view, ns=(stamp, stamp))
+importlib.invalidate_caches()
+if sys.version_info >= (3, 10):
+    import ns.sub.b
+sys.path.remove(view)
+import six
+"""
+    (site.store / "six.py").touch()
+    assert site.run("import importlib.util\n" + code) == ""
+
+
 # --- start-up -----------------------------------------------------------------------
 
 
@@ -660,7 +706,12 @@ for name in "sitecustomize", "usercustomize":
 print(*sorted(path for path in read if "__pycache__" not in path))
 """
     read = site.run(code, "-S", PYTHONDONTWRITEBYTECODE="1").split()
-    assert set(read) <= {".", "00_commonwheel.pth", "00_commonwheel_rt.start", RUNTIME.name}
+    assert set(read) <= {
+        ".",
+        "00_commonwheel.pth",
+        "00_commonwheel_rt.start",
+        RUNTIME.name,
+    }
     assert sorted(site.root.rglob("*")) == everything
 
 
@@ -673,6 +724,23 @@ def test_a_broken_runtime_is_silent_and_linked_modules_still_import(
     if broken is not None:
         (site.path / "_commonwheel.py").write_text(broken)
     assert site.run(value_of("kit.leaf")) == "1"
+
+
+def test_a_name_that_is_nowhere_is_not_searched_for_on_disk(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": ""})
+    code = """
+import importlib.util, os, sys
+def find_nothing():
+    for name in "nothing", "importlib_metadata":
+        assert importlib.util.find_spec(name) is None
+def audit(event, arguments):
+    assert event != "os.listdir", arguments
+find_nothing()
+sys.addaudithook(audit)
+os.readlink = None
+find_nothing()
+"""
+    assert site.run(code) == ""
 
 
 # --- missing entries ----------------------------------------------------------------
@@ -754,6 +822,8 @@ import importlib, sys
 for name in {MODULES!r}:
     try:
         importlib.import_module(name)
+    except ModuleNotFoundError as error:  # code that goes on without an option
+        print("hidden by a fallback", name)
     except ImportError as error:
         print(type(error).__module__, error.name == name, error)
     else:
@@ -807,21 +877,48 @@ def test_a_console_script_of_a_missing_entry_says_so(above_base: LinkedSite) -> 
 
 def test_broken_manifests_do_not_hide_whose_entry_is_missing(site: LinkedSite) -> None:
     entry = site.link("kit", {"kit.py": ""})
-    (site.links / "0.link").write_bytes(b"\xff\x00\n")
-    (site.links / "1.link").write_text("")
-    (site.links / "2.link").write_text(f"commonwheel: 9\nentry: {entry}\n")
-    (site.links / "3.link").mkdir()
+    site.link("decoy", {"decoy.py": ""})
+    decoy = (site.links / "decoy.link").read_text()
+    (site.links / "decoy.link").write_text(decoy.replace("decoy-1.0-", "kit-1.0-")[:-1])
+    for number, broken in enumerate(BROKEN_MANIFESTS):
+        (site.links / f"{number}.link").write_bytes(broken)
+    (site.links / "folder.link").mkdir()
     remove(entry)
     assert "MissingEntryError: kit 1.0" in site.fail("-c", "import kit")
 
 
-def test_an_entry_whose_path_is_not_text_is_named(
-    tmp_path: Path, python: str
-) -> None:
-    site = LinkedSite(tmp_path / os.fsdecode(b"caf\xe9"), python)
+BROKEN_MANIFESTS = [
+    b"",
+    b"\xff\x00\n",
+    b"commonwheel: 9\nentry: {entry}\n",
+    b"entry: {entry}\nmetadata: nowhere-1.0.dist-info\n",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN_MANIFESTS)
+def test_a_broken_manifest_owns_nothing(site: LinkedSite, broken: bytes) -> None:
     entry = site.link("kit", {"kit.py": ""})
+    text = broken.replace(b"{entry}", os.fsencode(entry))
+    (site.links / "kit.link").write_bytes(text)
     remove(entry)
-    assert "MissingEntryError: kit 1.0" in site.fail("-c", "import kit")
+    assert "ModuleNotFoundError" in site.fail("-c", "import kit")
+
+
+@pytest.mark.parametrize("name", ["caf\xe9".encode(), b"caf\xe9"], ids=["utf-8", "bytes"])
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_an_entry_is_named_whatever_characters_are_in_its_path(
+    tmp_path: Path, python: str, name: bytes, locale: str
+) -> None:
+    site = LinkedSite(tmp_path / os.fsdecode(name), python)
+    remove(site.link("kit", {"kit.py": ""}))
+    ascii_only = {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "LC_ALL": locale}
+    found = site.fail("-c", "import kit", **ascii_only)
+    assert "MissingEntryError: kit 1.0" in found
+
+
+def test_a_link_to_a_file_that_is_no_module_is_not_missing(site: LinkedSite) -> None:
+    site.link("kit", {"LICENSE": ""})
+    assert "ModuleNotFoundError" in site.fail("-c", "import LICENSE")
 
 
 def test_a_link_that_nobody_owns_promises_nothing(site: LinkedSite) -> None:

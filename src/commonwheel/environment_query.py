@@ -13,7 +13,7 @@ import sysconfig
 
 paths = sysconfig.get_paths()
 sys.path.insert(0, sys.argv[1])
-from packaging import tags  # noqa: E402
+from packaging import tags
 
 in_venv = sys.prefix != sys.base_prefix
 version = f"python{sys.version_info[0]}.{sys.version_info[1]}"

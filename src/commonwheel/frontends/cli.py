@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 import commonwheel
 from commonwheel.environment import Environment, of_interpreter, of_site_packages
 from commonwheel.errors import CommonwheelError
 from commonwheel.frontends import settings
-from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.install import WheelRequest, install_wheels, uninstall
 from commonwheel.maintenance import doctor
 from commonwheel.maintenance.status import EnvironmentStatus, status
 from commonwheel.plan import Plan
@@ -30,6 +32,7 @@ class Arguments(argparse.Namespace):
 
     command: Callable[[Arguments], int]
     wheels: list[Path]
+    names: list[str]
     python: Path | None
     target: Path | None
     store: str | None
@@ -85,6 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("wheels", nargs="*", type=Path, metavar="WHEEL")
     verb.set_defaults(command=_install)
 
+    verb = verbs.add_parser("uninstall", help="remove distributions, linked or not")
+    verb.add_argument(
+        "--python",
+        type=Path,
+        metavar="PY",
+        help="the environment's interpreter, or the folder of a virtual environment "
+        "(default: the active one)",
+    )
+    verb.add_argument("--json", action="store_true", help="print what was done as JSON")
+    verb.add_argument("names", nargs="+", metavar="NAME")
+    verb.set_defaults(command=_uninstall)
+
     verb = verbs.add_parser("status", help="show what an environment links to")
     _add_environment(verb)
     verb.add_argument("--json", action="store_true", help="print it as JSON")
@@ -128,6 +143,17 @@ def _install(asked: Arguments) -> int:
     if asked.json:
         print(json.dumps(_describe_plan(plan), indent=1))
     return 0
+
+
+def _uninstall(asked: Arguments) -> int:
+    names = [canonicalize_name(name) for name in asked.names]
+    plan = uninstall(names, _environment(asked.python))
+    if asked.json:
+        print(json.dumps(_describe_plan(plan), indent=1))
+    missing = sorted(set(names) - {each.name for each in plan.removals})
+    for name in missing:
+        print(f"commonwheel: error: {name} is not installed", file=sys.stderr)
+    return 1 if missing else 0
 
 
 def _describe_plan(plan: Plan) -> dict[str, object]:

@@ -76,15 +76,14 @@ def _owner(site, target):
     except OSError:
         return None
     for manifest in manifests:
+        row = _os.fsencode("_commonwheel/links/" + manifest + ",")
         try:
-            # bytes that are not UTF-8 come as `readlink` gives them
-            path = site + _LINKS + manifest
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                fields = dict(line.rstrip("\n").split(": ", 1) for line in file)
+            with open(site + _LINKS + manifest, "rb") as file:
+                lines = [_os.fsdecode(line.rstrip()) for line in file]
+            fields = dict(line.split(": ", 1) for line in lines)
             if fields["entry"] + _os.sep in target:
                 path = _os.sep.join((site, fields["metadata"], "RECORD"))
-                row = "_commonwheel/links/" + manifest + ","
-                with open(path, encoding="utf-8") as file:
+                with open(path, "rb") as file:
                     if any(line.startswith(row) for line in file):
                         return fields["name"], fields["version"], fields["entry"]
         except (OSError, ValueError, KeyError):
@@ -119,8 +118,8 @@ def _refuse_dangling(site, link, name):
 class ViewFinder(_external.FileFinder):
     """The stock finder of a folder of the view, for which a dangling link is an error.
 
-    ``real`` is the folder's twin. Where a LinkFinder serves it on the same path, that
-    one gives the view's portions of namespace packages, which would come twice.
+    ``real`` is the folder's twin. If a LinkFinder serves it, that one gives the view's
+    portions of namespace packages as well, and they would come twice.
     """
 
     def __init__(self, path, site, real=None):
@@ -141,10 +140,7 @@ class ViewFinder(_external.FileFinder):
                 links += [name + _os.sep + "__init__" + suffix for suffix in _SUFFIXES]
             for link in links:
                 _refuse_dangling(self._site, self.path + _os.sep + link, fullname)
-            parent = _sys.modules.get(fullname.rpartition(".")[0])
-            if self._real in getattr(parent, "__path__", _sys.path) and isinstance(
-                _sys.path_importer_cache.get(self._real), LinkFinder
-            ):
+            if isinstance(_sys.path_importer_cache.get(self._real), LinkFinder):
                 return None
         return spec
 
@@ -182,15 +178,12 @@ class LinkFinder(_external.FileFinder):
 def _hook(path):
     for site in _sites:
         if isinstance(path, str) and path.startswith(site):
-            folder = path.rstrip("/" + _os.sep)
-            below = folder[len(site) :]
-            if (below + _os.sep).startswith(_VIEW + _os.sep):
-                if _os.path.isdir(folder):
-                    return ViewFinder(folder, site, site + below[len(_VIEW) :])
-            elif not below or (
-                below[0] == _os.sep and _os.path.isdir(site + _VIEW + below)
-            ):
-                return LinkFinder(folder, site)
+            below = path[len(site) :]
+            if below.startswith(_VIEW):
+                if _os.path.isdir(path):
+                    return ViewFinder(path, site, site + below[len(_VIEW) :])
+            elif not below or _os.path.isdir(site + _VIEW + below):
+                return LinkFinder(path, site)
     raise ImportError(path)
 
 
@@ -211,19 +204,13 @@ class _LastResort:
         return None
 
 
-def _list_modules(finder, prefix=""):
-    """What ``pkgutil.iter_modules`` yields for a LinkFinder."""
-    listed = set()
-    for stock in (_external.FileFinder(finder.path), finder._linked):
-        for module in _sys.modules["pkgutil"].iter_importer_modules(stock, prefix):
-            if module[0] not in listed:
-                listed.add(module[0])
-                yield module
-
-
 def _extend_pkgutil(pkgutil):
+    def list_modules(finder, prefix=""):
+        for stock in (_external.FileFinder(finder.path), finder._linked):
+            yield from pkgutil.iter_importer_modules(stock, prefix)
+
     # a `singledispatch` function: a method of the same name on the finder is ignored
-    pkgutil.iter_importer_modules.register(LinkFinder, _list_modules)
+    pkgutil.iter_importer_modules.register(LinkFinder, list_modules)
 
 
 def _extend_metadata(metadata):
@@ -233,7 +220,7 @@ def _extend_metadata(metadata):
         found = locate_real(self, path)
         place = str(found)
         for site in _sites:
-            if place.startswith(site + _os.sep) and not _os.path.lexists(place):
+            if place.startswith(site) and not _os.path.lexists(place):
                 linked = site + _VIEW + place[len(site) :]
                 if _os.path.lexists(linked):
                     return type(found)(linked)
@@ -271,17 +258,14 @@ class _ExtendOnImport:
 
 
 def install(site=None):
-    """Serve the site-packages folder ``site``.
+    """Serve the site-packages folder ``site``, written as it is on ``sys.path``.
 
-    Without ``site`` (a ``.start`` file cannot name it): the folder of this file and
-    all folders whose view is on ``sys.path``.
+    Without it (a ``.start`` file cannot name it): all whose view is on ``sys.path``.
     """
+    sites = [site]
     if site is None:
         views = [path for path in _sys.path if str(path).endswith(_VIEW)]
         sites = [view[: -len(_VIEW)] for view in views]
-        sites.append(_os.path.dirname(_os.path.abspath(__file__)))
-    else:
-        sites = [_os.path.abspath(site)]
     for served in sites:
         if served not in _sites:
             _sites.append(served)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import interpreters
+import pytest
+from environments import Environment, Templates
+from wheelhouse import NEWEST_PIP, Sample, Wheelhouse, write_sample
+
+DEFAULT_PYTHON = "3.12"
+"""For tests that are not about the Python version."""
+
+Make = Callable[..., Environment]
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
+    """commonwheel as built from this checkout, what it needs, and six pips."""
+    made = Wheelhouse(tmp_path_factory.mktemp("wheelhouse"))
+    made.fill()
+    return made
+
+
+@pytest.fixture(scope="session")
+def templates(
+    tmp_path_factory: pytest.TempPathFactory, wheelhouse: Wheelhouse
+) -> Templates:
+    return Templates(tmp_path_factory.mktemp("templates"), wheelhouse)
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter for tests that are not about its version."""
+    return interpreters.require(DEFAULT_PYTHON)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Sample]:
+    """One of each kind of distribution, for a given interpreter."""
+    made: dict[Path, Sample] = {}
+
+    def sample_for(python: Path) -> Sample:
+        if python not in made:
+            made[python] = write_sample(tmp_path_factory.mktemp("sample"), python)
+        return made[python]
+
+    return sample_for
+
+
+@pytest.fixture(scope="session")
+def sample(samples: Callable[[Path], Sample], python: Path) -> Sample:
+    return samples(python)
+
+
+@pytest.fixture
+def make(tmp_path: Path, templates: Templates, python: Path) -> Make:
+    """Make an environment: ``make(pip="24.0")``."""
+
+    def make_environment(
+        name: str = "environment", *, pip: str = NEWEST_PIP, **kwargs: bool
+    ) -> Environment:
+        store = tmp_path / "store"
+        return templates.make(tmp_path / name, python, pip, store=store, **kwargs)
+
+    return make_environment
+
+
+@pytest.fixture
+def environment(make: Make) -> Environment:
+    """An environment with the newest pip, and commonwheel."""
+    return make()
