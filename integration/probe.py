@@ -1,7 +1,7 @@
 """Says what an environment is like: run by its interpreter, prints facts as JSON.
 
-A stand-alone file, started as ``python -P probe.py REQUEST``. The request is a JSON
-object: what to look at -> its arguments, see :data:`LOOKS`. A fact is a path-like name
+A stand-alone file, run by ``python -c`` (so that nothing beside it can be imported)
+with one argument, a JSON object: what to look at -> its arguments, see :data:`LOOKS`. A fact is a path-like name
 ("module six > loader") and a value; the environment's own folder reads ``<env>``, so
 that the facts of two environments can be compared. What cannot be done (an import that
 fails) is a fact as well.
@@ -87,10 +87,15 @@ def describe_spec(spec):
 def look_at_resources(packages):
     """Walk the packages (imported before) and read all that is in them."""
     for package in packages:
-        if hasattr(sys.modules.get(package), "__path__"):
-            found = attempt(dict, walk(importlib.resources.files(package), package))
-            yield from label("resource", found)
-            yield from label("data", dict(sample_data(package, found)))
+        spec = getattr(sys.modules.get(package), "__spec__", None)
+        if getattr(spec, "submodule_search_locations", None):
+            found = attempt(dict, walk_package(package))
+            yield from label(f"resource {package}", found)
+            yield from label(f"data {package}", dict(sample_data(package, found)))
+
+
+def walk_package(package):
+    yield from walk(importlib.resources.files(package), package)
 
 
 def walk(folder, name):

@@ -27,17 +27,28 @@ from typing import Any, NamedTuple
 import interpreters
 import pytest
 import reports
-from environments import Environment, Templates, assert_untouched, run, store_contents
+from environments import (
+    RUNTIME,
+    Environment,
+    Templates,
+    Tree,
+    assert_untouched,
+    run,
+    store_contents,
+    tree,
+)
 from reports import Facts
 from wheelhouse import NEWEST_PIP
 
 HERE = Path(__file__).parent
+PROBE = (HERE / "probe.py").read_text()
 PYTHON = "3.11"
 """What the wheels are for."""
 BY_PATH = "six"
 """Installed by its path, so that it has a ``direct_url.json``."""
 MISSING = "(not there)"
 VIEW = "/_commonwheel/view"
+SITE = f"lib/python{PYTHON}/site-packages"
 
 
 @dataclass(frozen=True)
@@ -52,55 +63,117 @@ class Difference:
 
 
 def only_linked(plain: Any, linked: Any) -> bool:
-    return bool(plain == MISSING)
+    return plain == MISSING and linked != MISSING
 
 
 def only_plain(plain: Any, linked: Any) -> bool:
-    return bool(linked == MISSING)
+    return plain != MISSING and linked == MISSING
 
 
-def differs_in(old: str, new: str) -> Callable[[Any, Any], bool]:
+def both(plain: Any, linked: Any) -> bool:
+    return MISSING not in (plain, linked)
+
+
+def with_other(old: str, new: str) -> Callable[[Any, Any], bool]:
+    """The same but for a part of the JSON text."""
+
     def holds(plain: Any, linked: Any) -> bool:
-        return bool(json.loads(json.dumps(plain).replace(old, new)) == linked)
+        return json.dumps(plain).replace(old, new) == json.dumps(linked)
 
     return holds
 
 
-def read_only(plain: Any, linked: Any) -> bool:
-    return bool(int(plain, 8) & ~0o222 == int(linked, 8))
+def without_writing(plain: Any, linked: Any) -> bool:
+    return both(plain, linked) and int(plain, 8) & ~0o222 == int(linked, 8)
+
+
+def same_folders(plain: Any, linked: Any) -> bool:
+    return both(plain, linked) and set(plain) == set(linked)
 
 
 ROW = r".*(metadata|pip show > [^>]*) > file "
+UNINSTALL = rf"pip uninstall > .* > Would .*<env>/{SITE}/"
+SHOWS_WHO = "who installed it is no secret"
 DIFFERENCES = (
     Difference(
         rf"{ROW}.*\.pyc( > .*)?",
         only_plain,
-        "bytecode belongs to the store's entry, so RECORD has no rows for it",
+        "bytecode is the entry's, not the environment's: RECORD has no rows for it",
+    ),
+    Difference(
+        r"outside > bin/__pycache__(/.*)?",
+        only_plain,
+        "pip compiles scripts that end with .py; nothing ever reads the result",
     ),
     Difference(
         rf"{ROW}_commonwheel/.*",
         only_linked,
-        "RECORD lists the manifest and the links of the view: uninstalling removes them",
+        "RECORD lists the manifest and the links, for whoever uninstalls",
     ),
     Difference(
-        rf"{ROW}[^/]*\.dist-info/top_level\.txt( > .*)?",
+        rf"{ROW}[^/]*\.dist-info/top_level\.txt( > .*)?|.* > text of top_level\.txt",
         only_linked,
-        "without it packages_distributions() would guess from the rows of RECORD",
+        "without it packages_distributions() would guess from those rows",
     ),
     Difference(
-        r".* > metadata > text of top_level\.txt",
+        r"environment > site > distributions of (.*__mypyc|pandas-stubs)",
         only_linked,
-        "the same file",
+        "that file says what Python 3.12 and later guess; 3.11 sees only *.py",
+    ),
+    Difference(
+        rf"{ROW}.*\.commonwheel( > .*)?|.* > resource .*/\.[^/]*\.commonwheel",
+        only_linked,
+        "marks whose a folder of several distributions is, so that it can be removed",
+    ),
+    Difference(
+        rf"{ROW}pep8-1\.5\.7\.data/scripts/pep8( > .*)?",
+        only_plain,
+        "pip keeps the row of a wheel's own wrapper for an entry point, not the file",
+    ),
+    Difference(
+        r"environment > site > (in site-packages|anywhere) > _commonwheel",
+        only_linked,
+        "the runtime",
+    ),
+    Difference(
+        r"environment > site > sys\.path",
+        same_folders,
+        "the view is there for what reads .pth files, but does not run them",
     ),
     Difference(
         r".* > metadata > file .* > mode",
-        read_only,
+        without_writing,
         "nobody may write to what environments share",
     ),
     Difference(
-        r".* > metadata > text of INSTALLER|pip list > .*|pip inspect > .* > installer",
-        differs_in("pip", "commonwheel"),
-        "who installed it",
+        r".* > metadata > text of INSTALLER",
+        with_other('"pip\\n"', '"commonwheel\\n"'),
+        SHOWS_WHO,
+    ),
+    Difference(r".*\.dist-info/INSTALLER > (row|content)", both, SHOWS_WHO),
+    Difference(
+        r"pip list > .*", with_other('r": "pip"', 'r": "commonwheel"'), SHOWS_WHO
+    ),
+    Difference(
+        r"pip show > .* > fields",
+        with_other("Installer: pip", "Installer: commonwheel"),
+        SHOWS_WHO,
+    ),
+    Difference(
+        r"pip inspect > .* > installer", with_other("pip", "commonwheel"), SHOWS_WHO
+    ),
+    Difference(
+        r".*\.dist-info/RECORD > content", both, "its rows are compared one by one"
+    ),
+    Difference(
+        rf"{UNINSTALL}(?!_commonwheel/|[^/]*\.dist-info/).*",
+        only_plain,
+        "the files that would be removed, or stay in a folder, are not there",
+    ),
+    Difference(
+        rf"{UNINSTALL}(_commonwheel/|.*\.commonwheel$).*",
+        only_linked,
+        "links and markers are there in their place",
     ),
 )
 
@@ -138,43 +211,54 @@ class Pair(NamedTuple):
 
     plain: Environment
     linked: Environment
+    before: Tree
+    """What the linked one held before anything was linked."""
+
+
+class Seen(NamedTuple):
+    """What there is to see in the two environments."""
+
+    plain: Facts
+    linked: Facts
+    new_bytecode: set[str]
+    """That looking has left in the linked environment, or in the store."""
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Wheel]:
-    """The wheels of the list, downloaded with the configuration pip has here."""
+    """The wheels of the list, downloaded with the configuration that pip has here."""
     folder = tmp_path_factory.mktemp("wheels")
     listed = (HERE / "differential_wheels.txt").read_text()
     pins = re.findall(r"^([\w.-]+)==([\w.]+)", listed, re.MULTILINE)
-    given = [f"{name}=={version}" for name, version in pins]
     options = ["--no-deps", "--only-binary=:all:", "--python-version", PYTHON, "-q"]
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    given = [f"{name}=={version}" for name, version in pins]
     run([*pip, "download", *options, "-d", folder, *given])
-    return [Wheel(_wheel_of(folder, name), name, version) for name, version in pins]
+    by_name = {normalized(path.name.partition("-")[0]): path for path in folder.iterdir()}
+    return [Wheel(by_name[normalized(name)], name, version) for name, version in pins]
 
 
-def _wheel_of(folder: Path, name: str) -> Path:
-    wanted = re.sub(r"[-_.]+", "-", name).lower()
-    return next(
-        path
-        for path in folder.iterdir()
-        if re.sub(r"[-_.]+", "-", path.name.partition("-")[0]).lower() == wanted
-    )
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.fixture(scope="module")
 def pair(
     tmp_path_factory: pytest.TempPathFactory, templates: Templates, wheels: list[Wheel]
 ) -> Pair:
-    root = tmp_path_factory.mktemp("pair")
     python = interpreters.require(PYTHON)
     made = []
     for name in ("plain", "linked"):
-        environment = templates.make(root / name, python, NEWEST_PIP)
-        environment.run(environment.python, "-m", "compileall", "-q", environment.site)
-        install(environment, wheels, linked=name == "linked")
+        # the folder's own name is in the activation scripts
+        path = tmp_path_factory.mktemp(name) / "environment"
+        environment = templates.make(path, python, NEWEST_PIP)
+        environment.run(python, "-m", "compileall", "-q", environment.site)
         made.append(environment)
-    return Pair(*made)
+    plain, linked = made
+    before = tree(linked.site)
+    install(plain, wheels, linked=False)
+    install(linked, wheels, linked=True)
+    return Pair(plain, linked, before)
 
 
 def install(environment: Environment, wheels: list[Wheel], *, linked: bool) -> None:
@@ -186,20 +270,12 @@ def install(environment: Environment, wheels: list[Wheel], *, linked: bool) -> N
     environment.install("--no-deps", *wanted, wheels=folder, linked=linked)
 
 
-class Seen(NamedTuple):
-    """All facts of the two environments."""
-
-    plain: Facts
-    linked: Facts
-    bytecode: tuple[set[str], set[str]]
-    """In the linked environment and its store: before looking, and after."""
-
-
 @pytest.fixture(scope="module")
 def seen(pair: Pair, wheels: list[Wheel]) -> Seen:
+    pair.linked.code("")  # the runtime's own bytecode is written at the first start
     before = bytecode(pair.linked)
-    plain, linked = (look(environment, wheels) for environment in pair)
-    return Seen(plain, linked, (before, bytecode(pair.linked)))
+    plain, linked = look(pair.plain, wheels), look(pair.linked, wheels)
+    return Seen(plain, linked, bytecode(pair.linked) - before)
 
 
 def look(environment: Environment, wheels: list[Wheel]) -> Facts:
@@ -230,13 +306,14 @@ def requests(wheels: list[Wheel]) -> dict[str, dict[str, Any]]:
 
 def probe(environment: Environment, asked: dict[str, Any]) -> dict[str, Facts]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        answers = pool.map(partial(_probe, environment), asked.values())
+        answers = pool.map(partial(ask, environment), asked.values())
         return dict(zip(asked, answers, strict=True))
 
 
-def _probe(environment: Environment, request: dict[str, Any]) -> Facts:
-    command = [environment.python, "-P", HERE / "probe.py", json.dumps(request)]
-    facts: Facts = json.loads(environment.run(*command, timeout=120).stdout)
+def ask(environment: Environment, request: dict[str, Any], **variables: str) -> Facts:
+    command = [environment.python, "-c", PROBE, json.dumps(request)]
+    answer = environment.run(*command, variables=variables, timeout=120)
+    facts: Facts = json.loads(answer.stdout)
     return facts
 
 
@@ -258,27 +335,119 @@ def outside(environment: Environment) -> Iterator[tuple[str, Any]]:
 
 def bytecode(environment: Environment) -> set[str]:
     return {
-        str(path)
+        os.path.join(current, name)
         for root in (environment.path, environment.store)
-        for path in root.rglob("*.pyc")
+        for current, _, files in os.walk(root)
+        for name in files
+        if name.endswith(".pyc")
     }
 
 
 def without_view(value: Any) -> Any:
-    """A fact of a linked environment, if linked files lay in site-packages itself."""
+    """A fact of a linked environment, as if linked files lay in site-packages itself."""
     return json.loads(json.dumps(value).replace(VIEW, ""))
 
 
-def differences(plain: Facts, linked: Facts) -> dict[str, tuple[Any, Any]]:
+def differences(seen: Seen, pattern: str = ".*") -> dict[str, tuple[Any, Any]]:
+    """The facts whose names match ``pattern`` that differ: in plain, in linked."""
     pairs = {
-        key: (plain.get(key, MISSING), without_view(linked.get(key, MISSING)))
-        for key in {**plain, **linked}
+        key: [without_view(facts.get(key, MISSING)) for facts in (seen.plain, seen.linked)]
+        for key in {**seen.plain, **seen.linked}
+        if re.fullmatch(pattern, key)
     }
-    return {key: values for key, values in pairs.items() if values[0] != values[1]}
+    assert pairs, f"nothing is known of {pattern}"
+    return {key: (one, other) for key, (one, other) in pairs.items() if one != other}
 
 
-def explained_by(key: str, values: tuple[Any, Any]) -> Difference | None:
+def explanation(key: str, values: tuple[Any, Any]) -> Difference | None:
     for each in DIFFERENCES:
         if re.fullmatch(each.where, key) and each.holds(*values):
             return each
     return None
+
+
+def unexplained(seen: Seen, pattern: str) -> list[str]:
+    """The differences that the table does not explain, a few of them in full."""
+    found = [
+        f"{key}\n    plain: {plain}\n    linked: {linked}"
+        for key, (plain, linked) in differences(seen, pattern).items()
+        if explanation(key, (plain, linked)) is None
+    ]
+    return [*found[:20], f"and {len(found) - 20} more"] if len(found) > 20 else found
+
+
+def test_every_module_is_imported_alike(seen: Seen) -> None:
+    assert not unexplained(seen, r".* > modules > .*")
+    imported = [key for key in seen.linked if key.endswith(" > __name__")]
+    assert len(imported) > 1000
+
+
+def test_importlib_metadata_says_the_same(seen: Seen) -> None:
+    assert not unexplained(seen, r".* > metadata > .*|environment > .*")
+
+
+def test_rows_of_record_are_true(seen: Seen) -> None:
+    rows = {k: v for k, v in seen.linked.items() if k.endswith(" > row is true")}
+    assert len(rows) > 4000
+    assert not [key for key, value in rows.items() if value is False]
+
+
+def test_every_resource_has_the_same_bytes(seen: Seen) -> None:
+    assert not unexplained(seen, r".* > resources > .*")
+    assert len([key for key in seen.linked if " > resource " in key]) > 4000
+
+
+def test_scripts_headers_and_data_are_the_same_files(seen: Seen) -> None:
+    assert not unexplained(seen, r"outside > .*")
+
+
+def test_pip_reports_the_same(seen: Seen) -> None:
+    assert not unexplained(seen, r"pip .*")
+
+
+def test_uv_reports_the_same(seen: Seen) -> None:
+    assert not unexplained(seen, r"uv .*")
+
+
+def test_no_module_is_compiled_when_it_is_imported(seen: Seen, pair: Pair) -> None:
+    compiled = {key: value for key, value in seen.linked.items() if "> compiled" in key}
+    assert compiled and not any(compiled.values()), compiled
+    assert not seen.new_bytecode
+    elsewhere = str(pair.linked.home / "no-bytecode-here")
+    request = {"modules": ["six"]}
+    control = ask(pair.linked, request, PYTHONPYCACHEPREFIX=elsewhere)
+    assert any(path.endswith("/six.py") for path in control["compiled"])
+
+
+def test_the_table_has_no_entry_that_explains_nothing(seen: Seen) -> None:
+    used = {explanation(*found) for found in differences(seen).items()}
+    assert [each for each in DIFFERENCES if each not in used] == []
+
+
+def test_the_linked_environment_has_no_package_file_of_its_own(
+    pair: Pair, seen: Seen
+) -> None:
+    allowed = re.compile(
+        r"[^/]+\.dist-info/.+|[^/]+\.pth"
+        r"|_commonwheel/links/[^/]+\.link"
+        r"|(.+/)?\.[^/]+\.commonwheel"
+    )
+    new = {
+        path
+        for path, kind in tree(pair.linked.site).items()
+        if path not in pair.before and kind.startswith("file") and path not in RUNTIME
+    }
+    assert not [path for path in sorted(new) if not allowed.fullmatch(path)]
+
+
+def test_uninstalling_everything_leaves_what_was_there_before(
+    tmp_path: Path, templates: Templates, wheels: list[Wheel], pair: Pair
+) -> None:
+    python, store = interpreters.require(PYTHON), pair.linked.store
+    path = tmp_path / "environment"
+    environment = templates.make(path, python, NEWEST_PIP, store=store)
+    before, stored = environment.tree(), store_contents(store)
+    install(environment, wheels, linked=True)
+    environment.pip("uninstall", "-y", *[wheel.name for wheel in wheels])
+    assert environment.leftovers(before) == set()
+    assert_untouched(store, stored)

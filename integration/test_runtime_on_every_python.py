@@ -19,7 +19,7 @@ VERSIONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def python(request: pytest.FixtureRequest) -> str:
+def python(request: pytest.FixtureRequest) -> str:  # type: ignore[no-redef]
     """Each interpreter in turn, in place of the one that runs the tests."""
     version: str = request.param
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

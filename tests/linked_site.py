@@ -46,7 +46,7 @@ class Interpreter(NamedTuple):
         return int(self.version.partition(".")[2])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def interpreter(python: str) -> Interpreter:
     code = """
 import importlib.util, json, os, sys, sysconfig
@@ -62,6 +62,9 @@ print(json.dumps([
 
 class LinkedSite:
     """A virtual environment with a store, both below ``root``."""
+
+    wrapper: tuple[str, ...] = ()
+    """A program that starts the interpreter, with its arguments."""
 
     def __init__(
         self, root: Path, python: str = sys.executable, *, base: Path | None = None
@@ -157,12 +160,10 @@ class LinkedSite:
         rows = [*rows, f"{dist_info.name}/METADATA", f"{dist_info.name}/RECORD"]
         (dist_info / "RECORD").write_text("".join(f"{row},,\n" for row in rows))
 
-    def start(
-        self, *arguments: str, without: tuple[str, ...] = (), **environ: str
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start this environment's interpreter with ``arguments``."""
         return subprocess.Popen(
-            [*without, str(self.python), *arguments],
+            [*self.wrapper, str(self.python), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -182,9 +183,9 @@ class LinkedSite:
         """:meth:`execute` for the code of ``python -c``."""
         return self.execute(*options, "-c", code, **environ)
 
-    def fail(self, *arguments: str, without: tuple[str, ...] = (), **environ: str) -> str:
+    def fail(self, *arguments: str, **environ: str) -> str:
         """Run to an uncaught exception; gives the last line of the traceback."""
-        process = self.start(*arguments, without=without, **environ)
+        process = self.start(*arguments, **environ)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 1, (output, errors)
         return errors.strip().splitlines()[-1]
@@ -211,9 +212,7 @@ def _write(root: Path, files: Files) -> None:
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            content = content.encode()
-        path.write_bytes(content)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _seal(tree: Path) -> None:

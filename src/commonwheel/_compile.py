@@ -1,8 +1,8 @@
 """Compile Python source files to bytecode: run by the interpreter that will import it.
 
 A stand-alone file for any Python from 3.9 on, started as ``python -I -S _compile.py
-TREE OUTPUT`` with the files' paths relative to ``TREE``, one a line, on its standard
-input. The bytecode of ``a/b.py`` goes to ``OUTPUT/a/__pycache__/b.TAG.pyc``
+TREE OUTPUT`` with the files' paths relative to ``TREE``, each ended by a zero byte, on
+its standard input. The bytecode of ``a/b.py`` goes to ``OUTPUT/a/__pycache__/b.TAG.pyc``
 (:pep:`3147`).
 
 It is marked "unchecked" (:pep:`552`): the interpreter does not compare it with the
@@ -18,10 +18,10 @@ import sys
 import warnings
 
 
-def main(tree, output):
+def main(tree: str, output: str) -> None:
     warnings.simplefilter("ignore")
-    for line in sys.stdin.buffer:
-        name = os.fsdecode(line.rstrip(b"\n"))
+    for path in sys.stdin.buffer.read().split(b"\0")[:-1]:
+        name = os.fsdecode(path)
         try:
             py_compile.compile(
                 os.path.join(tree, name),

@@ -2,24 +2,29 @@
 
 The order is chosen so that whatever stops it, what an environment's metadata lists can
 be imported: links come first, then the manifest, and only then the ``.dist-info``
-folder, built aside and renamed into place. Every step notes how it is taken back; an
-error or Ctrl-C takes all of them back, in reverse.
+folder, built aside and renamed into place. What takes the place of something else is
+swapped with it in one step. How a step is taken back is noted before the step is taken;
+an error or Ctrl-C takes all of them back, in reverse.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from filelock import FileLock
 
 from commonwheel import files, manifest
-from commonwheel.errors import ApplyFailed
-from commonwheel.plan import Installation, Plan, RealFile, Removal
+from commonwheel.environment import Environment
+from commonwheel.errors import ApplyFailed, explain
+from commonwheel.plan import Installation, Plan, RealFile
 from commonwheel.view import KEEPER, Link, Split
 
 RUNTIME = "_commonwheel.py"
@@ -44,56 +49,108 @@ RUNTIME_FILES = {
 }
 
 
+_LOCK = "lock"
+_STAGE = "stage-"
+_RESCUED = "rescued-"
+
+
+@contextmanager
+def changing(environment: Environment) -> Iterator[None]:
+    """While this lasts, nobody else changes ``environment``.
+
+    To be held from planning on: a plan is good for the environment that it has seen.
+
+    :raises ApplyFailed: the environment cannot be read or written
+    """
+    site = environment.sites[0]
+    folder = site / manifest.FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, fallback_to_soft=False):
+            try:
+                yield
+            finally:
+                _leave_nothing(folder)
+    except OSError as error:
+        raise ApplyFailed(site, explain(error)) from error
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove our folder if nothing is linked; who waits for the lock makes it again."""
+    try:
+        if os.listdir(folder) == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
+    except OSError:
+        pass
+
+
 def apply(plan: Plan) -> None:
     """Carry out ``plan``: completely, or not at all.
 
+    To be called while :func:`changing` its environment.
+
     :raises ApplyFailed: the environment cannot be written; it is as it was before
+    :raises OSError: the same
     """
     sites = dict.fromkeys((*plan.sites, *(removal.site for removal in plan.removals)))
     site = next(iter(sites), None)
     if site is None:
         return
-    try:
-        with _locked(site), _transaction(site) as change:
-            for each in plan.sites:
-                change.write_runtime(each)
-            for record in plan.records:
-                change.write(record)
-            for each, split in plan.splits:
-                change.split(each, split)
-            for installation in plan.installations:
-                change.link(installation)
-            for removal in plan.removals:
-                change.set_metadata_aside(removal)
-            for installation in plan.installations:
-                change.publish_metadata(installation)
-            for removal in plan.removals:
-                change.remove(removal)
-    except OSError as error:
-        about = f" ({error.filename})" if error.filename else ""
-        reason = f"{error.strerror or error}{about}"
-        raise ApplyFailed(site, reason) from error
+    with _transaction(site) as change:
+        _make_importable(plan, change)
+        _make_known(plan, change)
+        for removal in plan.removals:
+            change.remove(removal.paths)
+        change.prune()
 
 
-@contextmanager
-def _locked(site: Path) -> Iterator[None]:
-    """One writer at a time in a site-packages folder."""
-    folder = site / manifest.FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock", fallback_to_soft=False):
-        yield
+def _make_importable(plan: Plan, change: _Change) -> None:
+    for site in plan.sites:
+        change.write_runtime(site)
+    for record in plan.records:
+        change.write(record)
+    for site, split in plan.splits:
+        change.split(site, split)
+    change.remove(plan.dropped)
+    for installation in plan.installations:
+        change.link(installation)
+
+
+def _make_known(plan: Plan, change: _Change) -> None:
+    """From here on the plan's distributions count as installed."""
+    renewed = {installation.dist_info for installation in plan.installations}
+    for removal in plan.removals:
+        if removal.dist_info not in renewed:
+            change.move_aside(removal.dist_info)
+    for installation in plan.installations:
+        change.publish_metadata(installation)
 
 
 @contextmanager
 def _transaction(site: Path) -> Iterator[_Change]:
-    with files.staging(site / manifest.FOLDER, "stage-") as stage:
-        change = _Change(stage)
-        try:
-            yield change
-        except BaseException:
-            change.take_back()
-            raise
-    change.prune()
+    folder = site / manifest.FOLDER
+    folder.mkdir(exist_ok=True)
+    for left in folder.glob(f"{_STAGE}*"):
+        files.remove_tree(left)  # by a process that was killed: we hold the lock
+    stage = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGE))
+    change = _Change(stage)
+    try:
+        yield change
+    except BaseException as error:
+        if not change.take_back():
+            kept = stage.rename(folder / stage.name.replace(_STAGE, _RESCUED))
+            raise ApplyFailed(site, str(error) or repr(error), kept) from error
+        _discard(stage)
+        raise
+    _discard(stage)
+
+
+def _discard(stage: Path) -> None:
+    try:
+        files.remove_tree(stage)
+    except OSError:
+        pass  # it holds nothing of worth; the next change removes it
 
 
 class _Change:
@@ -101,28 +158,34 @@ class _Change:
 
     def __init__(self, stage: Path) -> None:
         self._stage = stage
-        self._set_aside = 0
+        self._names = 0
         self._undo: list[Callable[[], object]] = []
+        self._real_folders: set[str] = set()
         self._emptied: set[Path] = set()
-        self._linking = os.link
+        self._share: Callable[[Path, Path], object] = os.link
         umask = os.umask(0o022)
         os.umask(umask)
-        self._file_mode, self._program_mode = 0o666 & ~umask, 0o777 & ~umask
+        # as pip does; for programs it adds the right to run whatever the umask
+        self._file_mode, self._program_mode = 0o666 & ~umask, 0o777 & ~umask | 0o111
 
-    def take_back(self) -> None:
-        """Undo every step, the last one first."""
+    def take_back(self) -> bool:
+        """Undo every step, the last one first; whether all of them could be undone."""
+        complete = True
         while self._undo:
-            self._undo.pop()()
+            try:
+                self._undo[-1]()
+            except KeyboardInterrupt:
+                continue  # not now; a step can be undone twice
+            except OSError:
+                complete = False
+            self._undo.pop()
+        return complete
 
     def prune(self) -> None:
         """Remove the folders that removals have emptied."""
         for folder in sorted(self._emptied, key=lambda path: -len(path.parts)):
-            while True:
-                try:
-                    folder.rmdir()
-                except OSError:
-                    break  # not empty, or not there
-                folder = folder.parent
+            while self._remove_folder(folder):
+                folder = folder.parent  # noqa: PLW2901
 
     def write_runtime(self, site: Path) -> None:
         """Make sure that site-packages has the current runtime and its start-up files."""
@@ -137,21 +200,22 @@ class _Change:
             self.write(RealFile(keeper, content=b""))
 
     def write(self, file: RealFile) -> None:
-        """Write a real file; what was there is kept until the end."""
+        """Write a real file."""
+        if file.path.is_dir() and not file.path.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there", str(file.path))
         self._make_folder(file.path.parent)
-        mode = self._program_mode if file.executable else self._file_mode
-        staged = self._stage / f"new-{self._next()}"
+        staged = self._new_name()
         if file.content is not None:
             staged.write_bytes(file.content)
         else:
             assert file.source is not None
             shutil.copyfile(file.source, staged)
-        staged.chmod(mode)
-        self._replace(staged, file.path)
+        staged.chmod(self._program_mode if file.executable else self._file_mode)
+        self._put(staged, file.path)
 
     def split(self, site: Path, split: Split) -> None:
         """Put a real folder of links in the place of a link."""
-        folder = self._stage / f"new-{self._next()}"
+        folder = self._new_name()
         for link in split.links:
             path = folder / os.path.relpath(link.path, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,47 +224,27 @@ class _Change:
             path = folder / os.path.relpath(marker, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        self._replace(folder, site / manifest.VIEW / split.path)
+        self._put(folder, site / manifest.VIEW / split.path)
 
     def link(self, installation: Installation) -> None:
         """Make a distribution importable."""
         view = str(installation.site / manifest.VIEW)
         for marker in installation.markers:
+            self._make_view_folder(view, os.path.dirname(marker))
             path = Path(view, marker)
-            self._make_folder(path.parent)
             if not path.exists():
                 self.write(RealFile(path, content=b""))
         for link in installation.links:
-            self._symlink(view, link)
+            self._make_view_folder(view, os.path.dirname(link.path))
+            self._symlink(f"{view}/{link.path}", link)
         for file in installation.files:
             self.write(file)
         self.write(installation.manifest)
 
-    def _symlink(self, view: str, link: Link) -> None:
-        path = f"{view}/{link.path}"
-        try:
-            try:
-                os.symlink(link.target, path)
-            except FileNotFoundError:
-                self._make_folder(Path(path).parent)
-                os.symlink(link.target, path)
-            self._undo.append(lambda: os.unlink(path))
-        except FileExistsError:
-            if os.path.islink(path) and os.readlink(path) == link.target:
-                return
-            staged = self._stage / f"new-{self._next()}"
-            staged.symlink_to(link.target)
-            self._replace(staged, Path(path))
-
-    def set_metadata_aside(self, removal: Removal) -> None:
-        """Take away the metadata of a distribution that is replaced or removed."""
-        self._move_aside(removal.dist_info)
-
     def publish_metadata(self, installation: Installation) -> None:
-        """From here on a distribution counts as installed."""
-        staged = self._stage / installation.dist_info.name
+        """Write a ``.dist-info`` folder aside and put it in its place."""
+        staged = self._new_name()
         staged.mkdir()
-        staged.chmod(self._program_mode)
         made = {staged}
         for name, source in installation.metadata:
             path = staged / name
@@ -209,51 +253,125 @@ class _Change:
                 made.add(path.parent)
             self._link_or_copy(source, path)
         for name, content in installation.written:
-            path = staged / name
-            path.write_bytes(content)
-        self._replace(staged, installation.dist_info)
+            (staged / name).write_bytes(content)
+        self._put(staged, installation.dist_info)
 
-    def remove(self, removal: Removal) -> None:
-        """Take away the files of a distribution that is replaced or removed."""
-        for path in removal.paths:
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Take away files and links, as far as they are there."""
+        for path in paths:
             if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
-                self._move_aside(path)
+                self.move_aside(path)
                 self._emptied.add(path.parent)
+
+    def move_aside(self, path: Path) -> None:
+        """Take something away; it is kept until the end."""
+        kept = self._new_name()
+        self._undo.append(partial(_put_back, kept, path))
+        files.move(path, kept)
+
+    def _put(self, staged: Path, path: Path) -> None:
+        """Put ``staged`` at ``path``; what was there is kept until the end."""
+        if os.path.lexists(path):
+            self._undo.append(partial(_swap_back, staged, path, _identity(staged)))
+            if files.exchange(staged, path):
+                return
+            self.move_aside(path)
+        self._undo.append(partial(_take_away, path))
+        files.move(staged, path)
+
+    def _symlink(self, path: str, link: Link) -> None:
+        if not os.path.lexists(path):
+            self._undo.append(partial(_take_away, Path(path)))
+            os.symlink(link.target, path)
+        elif not os.path.islink(path) or os.readlink(path) != link.target:
+            staged = self._new_name()
+            staged.symlink_to(link.target)
+            self._put(staged, Path(path))
 
     def _link_or_copy(self, source: Path, path: Path) -> None:
         """Metadata never changes, so it is shared with the store where that works."""
         try:
-            self._linking(source, path)
+            self._share(source, path)
         except OSError:
             # another filesystem, no hard links here, or a store of another user:
             # the same for all that follow
-            self._linking = shutil.copyfile
+            self._share = shutil.copyfile
             shutil.copyfile(source, path)
 
-    def _replace(self, staged: Path, path: Path) -> None:
-        """Rename ``staged`` to ``path``, and keep what was there."""
-        if os.path.lexists(path):
-            self._move_aside(path)
-        _move(staged, path)
-        self._undo.append(lambda: _move(path, self._stage / f"undone-{self._next()}"))
+    def _make_view_folder(self, view: str, folder: str) -> None:
+        """Make a real folder of the view, and those above it.
 
-    def _move_aside(self, path: Path) -> None:
-        kept = self._stage / f"old-{self._next()}"
-        _move(path, kept)
-        self._undo.append(lambda: _move(kept, path))
+        Old links in the way are moved aside: what is made must not lie in the store.
+        """
+        path = f"{view}/{folder}"
+        if path in self._real_folders or not folder:
+            return
+        self._make_view_folder(view, os.path.dirname(folder))
+        if os.path.islink(path):
+            self.move_aside(Path(path))
+        self._make_folder(Path(path))
+        self._real_folders.add(path)
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
         self._make_folder(folder.parent)
+        self._undo.append(partial(_remove_empty, folder))
         folder.mkdir()
-        self._undo.append(folder.rmdir)
 
-    def _next(self) -> int:
-        self._set_aside += 1
-        return self._set_aside
+    def _remove_folder(self, folder: Path) -> bool:
+        """Remove a folder if it is empty, and may be removed."""
+        try:
+            mode = folder.stat().st_mode
+            self._undo.append(partial(_make_again, folder, mode))
+            folder.rmdir()
+        except OSError:
+            return False
+        return True
+
+    def _new_name(self) -> Path:
+        self._names += 1
+        return self._stage / str(self._names)
 
 
-def _move(source: Path, target: Path) -> None:
-    """Rename, or copy where a scheme's folders lie on different filesystems."""
-    shutil.move(source, target)
+# How steps are undone. Each works whether the step was taken or not, and twice.
+
+
+def _take_away(path: Path) -> None:
+    if os.path.lexists(path):
+        files.remove(path)
+
+
+def _put_back(kept: Path, path: Path) -> None:
+    if os.path.lexists(kept):
+        _take_away(path)
+        files.move(kept, path)
+
+
+def _swap_back(staged: Path, path: Path, new: tuple[int, int]) -> None:
+    if os.path.lexists(path) and _identity(path) == new:
+        files.exchange(staged, path)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOENT,
+            errno.ENOTDIR,
+            errno.ENOTEMPTY,
+            errno.EEXIST,
+        ):
+            raise
+
+
+def _make_again(folder: Path, mode: int) -> None:
+    if not folder.exists():
+        folder.mkdir()
+        folder.chmod(mode)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino

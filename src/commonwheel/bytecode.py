@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,35 +32,31 @@ class Compiler:
         :raises InvalidEnvironment: the interpreter does not run
         :raises OSError: the bytecode could not be written
         """
-        workers = min(os.cpu_count() or 1, 1 + len(sources) // _FILES_A_PROCESS)
+        workers = min(_processors(), 1 + len(sources) // _FILES_A_PROCESS)
         running: list[subprocess.Popen[bytes]] = []
         try:
             for number in range(workers if sources else 0):
-                share = "".join(f"{name}\n" for name in sources[number::workers])
+                share = "".join(f"{name}\0" for name in sources[number::workers])
                 running.append(self._start(tree, output, os.fsencode(share)))
             for process in running:
                 self._finish(process, output)
         finally:
             for process in running:
-                process.kill()
-                process.wait()
+                if process.returncode is None:
+                    process.kill()
+                    process.communicate()
 
     def _start(self, tree: Path, output: Path, names: bytes) -> subprocess.Popen[bytes]:
         command = [str(self.python), "-I", "-S", str(_COMPILER), str(tree), str(output)]
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        except OSError as error:
-            raise InvalidEnvironment(self.python, f"it does not run ({error})") from error
-        assert process.stdin is not None
-        try:
-            process.stdin.write(names)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has failed; what it said is read by _finish
-        process.stdin = None
-        return process
+        # A file, not a pipe: all workers can start before the first one reads.
+        with tempfile.TemporaryFile() as file:
+            file.write(names)
+            file.seek(0)
+            try:
+                return subprocess.Popen(command, stdin=file, stderr=subprocess.PIPE)
+            except OSError as error:
+                reason = f"it does not run ({error.strerror})"
+                raise InvalidEnvironment(self.python, reason) from error
 
     def _finish(self, process: subprocess.Popen[bytes], output: Path) -> None:
         _, complaint = process.communicate()
@@ -70,3 +67,10 @@ class Compiler:
         if "OSError" in reason or "Error: [Errno" in reason:
             raise OSError(f"{reason} (compiling into {output})")
         raise InvalidEnvironment(self.python, f"it cannot compile bytecode: {reason}")
+
+
+def _processors() -> int:
+    """How many of the machine's processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

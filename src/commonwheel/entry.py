@@ -7,7 +7,7 @@ is known there alone.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,9 @@ class Description:
     """Of the tree's files, in bytes, bytecode aside."""
 
 
+_FIELDS = tuple(field.name for field in fields(Description))
+
+
 @dataclass(frozen=True)
 class Entry:
     """A complete entry and the folders of its parts."""
@@ -98,15 +101,15 @@ def decode(text: str) -> Description:
 
     :raises ValueError: it is damaged, or of a newer format
     """
-    fields: dict[str, Any] = json.loads(text)
-    if fields.pop("format") != FORMAT:
-        raise ValueError("of another format; a newer commonwheel wrote it")
-    for key in ("real", "script_files", "headers", "data"):
-        fields[key] = tuple(StoredFile(**each) for each in fields[key])
-    fields["scripts"] = tuple(Script(**each) for each in fields["scripts"])
-    for key in ("tags", "links", "metadata"):
-        fields[key] = tuple(fields[key])
+    found: dict[str, Any] = json.loads(text)
     try:
-        return Description(**fields)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+        if found["format"] != FORMAT:
+            raise ValueError("of another format; a newer commonwheel wrote it")
+        for key in ("real", "script_files", "headers", "data"):
+            found[key] = tuple(StoredFile(**each) for each in found[key])
+        found["scripts"] = tuple(Script(**each) for each in found["scripts"])
+        for key in ("tags", "links", "metadata"):
+            found[key] = tuple(found[key])
+        return Description(**{key: found[key] for key in _FIELDS})
+    except (TypeError, LookupError) as error:
+        raise ValueError(f"damaged: {error!r}") from error

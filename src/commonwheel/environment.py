@@ -8,13 +8,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import packaging
 
 from commonwheel.errors import InvalidEnvironment
 
 _QUERY = Path(__file__).with_name("environment_query.py")
-_PACKAGING = str(Path(packaging.__file__).parent.parent)
+_PACKAGING = str(Path(packaging.__file__).parent)
 _OLDEST = (3, 9)
 
 
@@ -46,12 +47,18 @@ class Environment:
 
     def site_packages(self, root_is_purelib: bool) -> Path:
         """Where a wheel's root goes."""
-        return self.scheme.purelib if root_is_purelib else self.scheme.platlib
+        return self.sites[0 if root_is_purelib else -1]
 
     @property
     def sites(self) -> tuple[Path, ...]:
-        """Its site-packages folders, one or two."""
-        return tuple(dict.fromkeys((self.scheme.purelib, self.scheme.platlib)))
+        """Its site-packages folders, one or two.
+
+        Two names of one folder are one (``lib64`` is often a link to ``lib``).
+        """
+        purelib, platlib = self.scheme.purelib, self.scheme.platlib
+        if os.path.realpath(purelib) == os.path.realpath(platlib):
+            return (purelib,)
+        return (purelib, platlib)
 
     def __str__(self) -> str:
         return f"{self.python} (Python {self.version})"
@@ -66,17 +73,7 @@ def of_interpreter(python: Path) -> Environment:
         else (:pep:`668`)
     """
     python = _interpreter_in(python) if python.is_dir() else python
-    command = [str(python), "-I", str(_QUERY), _PACKAGING]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True)
-    except OSError as error:
-        reason = f"it does not run ({error.strerror})"
-        raise InvalidEnvironment(python, reason) from error
-    if answer.returncode != 0:
-        lines = answer.stderr.strip().splitlines()
-        reason = lines[-1] if lines else f"exit status {answer.returncode}"
-        raise InvalidEnvironment(python, f"its interpreter fails: {reason}")
-    fields = json.loads(answer.stdout)
+    fields = _ask(python)
     if tuple(map(int, fields["version"].split(".")[:2])) < _OLDEST:
         reason = f"Python {fields['version']} is too old (3.9 or later is needed)"
         raise InvalidEnvironment(python, reason)
@@ -97,23 +94,44 @@ def of_interpreter(python: Path) -> Environment:
     )
 
 
+def _ask(python: Path) -> dict[str, Any]:
+    """What :mod:`commonwheel.environment_query` says, run by ``python``."""
+    command = [str(python), "-I", str(_QUERY), _PACKAGING]
+    try:
+        answer = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except OSError as error:
+        reason = f"it does not run ({error.strerror})"
+        raise InvalidEnvironment(python, reason) from error
+    if answer.returncode != 0:
+        lines = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit status {answer.returncode}"
+        raise InvalidEnvironment(python, f"its interpreter fails: {reason}")
+    # Start-up files of the environment may print something before it.
+    for line in answer.stdout.splitlines():
+        if line.startswith(b'{"commonwheel":'):
+            fields: dict[str, Any] = json.loads(line)
+            return fields
+    raise InvalidEnvironment(python, "it is not a Python interpreter")
+
+
 def of_site_packages(folder: Path) -> Environment:
     """The environment that the folder ``folder`` is the site-packages of.
 
     :raises InvalidEnvironment: it is not a virtual environment's site-packages
     """
     folder = Path(os.path.abspath(folder))
-    for parent in folder.parents:
+    for parent in (*folder.parents, *folder.resolve().parents):
         if (parent / "pyvenv.cfg").is_file():
             environment = of_interpreter(parent)
             if any(_same(folder, site) for site in environment.sites):
                 return environment
-            break
     raise InvalidEnvironment(folder, "it is not the site-packages of one")
 
 
 def of_this_process(scheme: Scheme, python: Path) -> Environment:
-    """The environment of the running interpreter, for a frontend that knows its scheme."""
+    """The running interpreter's environment, for a frontend that knows its scheme."""
     return Environment(
         python=python,
         version=".".join(map(str, sys.version_info[:3])),

@@ -1,29 +1,41 @@
 """Say what an environment is: run by the environment's interpreter, prints JSON.
 
 A stand-alone file for any Python from 3.9 on, started as ``python -I
-environment_query.py PACKAGING`` where ``PACKAGING`` is a folder from which the
-``packaging`` library can be imported; it is taken off ``sys.path`` again, and nothing
-else of that folder is imported (``packaging.tags`` needs the standard library only).
+environment_query.py PACKAGING`` where ``PACKAGING`` is the folder of the ``packaging``
+library to use (``packaging.tags`` needs the standard library only). ``sys.path`` stays as
+it is: nothing else beside that folder can be imported, and the environment's own
+``packaging``, if it has one, is not used.
 """
 
+import importlib.util
 import json
 import os
 import sys
 import sysconfig
 
-paths = sysconfig.get_paths()
-sys.path.insert(0, sys.argv[1])
-from packaging import tags
 
-in_venv = sys.prefix != sys.base_prefix
-version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-json.dump(
-    {
+def supported_tags(packaging: str) -> "list[str]":
+    spec = importlib.util.spec_from_file_location(
+        "packaging",
+        os.path.join(packaging, "__init__.py"),
+        submodule_search_locations=[packaging],
+    )
+    assert spec is not None
+    sys.modules["packaging"] = importlib.util.module_from_spec(spec)
+    tags = importlib.import_module("packaging.tags")
+    return [str(tag) for tag in tags.sys_tags()]
+
+
+def describe(packaging: str) -> "dict[str, object]":
+    paths = sysconfig.get_paths()
+    in_venv = sys.prefix != sys.base_prefix
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    version = "python{}.{}".format(*sys.version_info)
+    return {
+        "commonwheel": 1,
         "python": sys.executable,
         "version": ".".join(map(str, sys.version_info[:3])),
-        "implementation": sys.implementation.name,
         "cache_tag": sys.implementation.cache_tag,
-        "prefix": sys.prefix,
         "purelib": paths["purelib"],
         "platlib": paths["platlib"],
         "scripts": paths["scripts"],
@@ -33,11 +45,11 @@ json.dump(
         "headers": os.path.join(sys.prefix, "include", "site", version)
         if in_venv
         else paths["include"],
-        "externally_managed": not in_venv
-        and os.path.exists(
-            os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-        ),
-        "tags": [str(tag) for tag in tags.sys_tags()],
-    },
-    sys.stdout,
-)
+        "externally_managed": not in_venv and os.path.exists(marker),
+        # an older Python is refused by its version; it may fail to read the library
+        "tags": supported_tags(packaging) if sys.version_info >= (3, 9) else [],
+    }
+
+
+if __name__ == "__main__":
+    print("\n" + json.dumps(describe(sys.argv[1])))

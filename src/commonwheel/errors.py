@@ -7,6 +7,7 @@ print them.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class CommonwheelError(Exception):
     """The root of all errors that this package raises on purpose."""
 
 
-@dataclass
+@dataclass(eq=False)
 class InvalidWheel(CommonwheelError):
     """A file that is not a wheel, or a wheel that contradicts itself."""
 
@@ -33,7 +34,7 @@ class InvalidWheel(CommonwheelError):
         return f"{self.path} is not a valid wheel: {about}{self.reason}"
 
 
-@dataclass
+@dataclass(eq=False)
 class IncompatibleWheel(CommonwheelError):
     """A wheel for another Python or platform than the environment's."""
 
@@ -49,7 +50,7 @@ class IncompatibleWheel(CommonwheelError):
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class InvalidStore(CommonwheelError):
     """A store that cannot be used: not a store, of a newer layout, not accessible."""
 
@@ -60,7 +61,7 @@ class InvalidStore(CommonwheelError):
         return f"the store {self.path} cannot be used: {self.reason}"
 
 
-@dataclass
+@dataclass(eq=False)
 class InvalidEnvironment(CommonwheelError):
     """A path that is not a Python environment, or one that cannot be linked into."""
 
@@ -71,7 +72,7 @@ class InvalidEnvironment(CommonwheelError):
         return f"{self.path} cannot be used as an environment: {self.reason}"
 
 
-@dataclass
+@dataclass(eq=False)
 class LinkConflict(CommonwheelError):
     """Two distributions want different kinds of things at the same path."""
 
@@ -88,13 +89,37 @@ class LinkConflict(CommonwheelError):
         )
 
 
-@dataclass
+@dataclass(eq=False)
+class DuplicateRequest(CommonwheelError):
+    """One distribution asked for twice: which of the two is meant is not ours to say."""
+
+    distribution: str
+    sources: tuple[str, ...]
+    """The wheels or entries that it would come from."""
+
+    def __str__(self) -> str:
+        sources = " and ".join(self.sources)
+        return f"{self.distribution} is asked for more than once: {sources}"
+
+
+@dataclass(eq=False)
 class ApplyFailed(CommonwheelError):
-    """Writing into an environment failed; what had been written was taken back."""
+    """Changing an environment failed; what had been changed was taken back."""
 
     path: Path
     """The environment's site-packages."""
     reason: str
+    kept: Path | None = None
+    """Where files are that could not be put back, if that failed too."""
 
     def __str__(self) -> str:
-        return f"cannot write into {self.path}: {self.reason}; nothing was changed there"
+        outcome = "nothing was changed there"
+        if self.kept is not None:
+            outcome = f"some of what was there before could not be put back: {self.kept}"
+        return f"cannot change {self.path}: {self.reason}; {outcome}"
+
+
+def explain(error: OSError) -> str:
+    """What the system says, and which file it is about."""
+    reason = error.strerror or str(error)
+    return f"{reason} ({os.fsdecode(error.filename)})" if error.filename else reason

@@ -25,16 +25,20 @@ READ_ONLY_FOLDER = 0o555
 def write_atomically(path: Path, data: bytes, mode: int) -> None:
     """Write ``data`` to ``path`` with permission bits ``mode``, replacing by a rename.
 
+    The data is on the disk before the name is: a power cut leaves no empty file.
+
     :raises OSError: the folder is missing, full or not writable; ``path`` is as before
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
@@ -65,14 +69,59 @@ def staging(parent: Path, prefix: str = "") -> Iterator[Path]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove ``folder`` with everything in it, read-only folders too; never follows links.
+    """Remove ``folder`` and all that is in it, read-only folders too; follows no links.
 
     Only root may delete from a read-only folder without asking for the right first.
     """
-    for current, folders, _ in os.walk(folder):
+    for current, _, _ in os.walk(folder):
         os.chmod(current, stat.S_IRWXU)
-        folders[:] = [f for f in folders if not os.path.islink(os.path.join(current, f))]
     shutil.rmtree(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink()
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target``, where nothing is; copy it if it has to be copied.
+
+    That is between filesystems, and for a folder in a lower layer of an overlay.
+    Whatever stops it, what is found at ``target`` is complete.
+    """
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with staging(target.parent, ".commonwheel-") as staged:
+            copy = staged / "copy"
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, copy, symlinks=True)
+            else:
+                shutil.copy2(source, copy, follow_symlinks=False)
+            os.rename(copy, target)
+        remove(source)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the system or filesystem cannot.
+
+    :raises OSError: it can, but was not allowed to
+    """
+    if _renameat2 is None:
+        return False
+    sys.audit("os.rename", one, other, -1, -1)  # as for any other rename
+    names = os.fsencode(one), os.fsencode(other)
+    if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(one), None, os.fspath(other))
 
 
 def seal(tree: Path) -> None:
@@ -98,7 +147,8 @@ def merge(source: Path, target: Path) -> None:
         folder = target / os.path.relpath(current, source)
         if names and not folder.exists():
             with _writable(folder.parent):
-                folder.mkdir(mode=READ_ONLY_FOLDER)
+                folder.mkdir()
+                folder.chmod(READ_ONLY_FOLDER)
         if names:
             with _writable(folder):
                 for name in names:
@@ -126,7 +176,8 @@ def sync_filesystem(path: Path) -> None:
     :raises OSError: the filesystem reports that data was lost
     """
     if _syncfs is None:
-        os.sync() if hasattr(os, "sync") else None
+        if hasattr(os, "sync"):
+            os.sync()
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -150,6 +201,8 @@ def sync_folder(folder: Path) -> None:
 
 # Bound when the module loads: pip blocks imports while it installs, and the first
 # use of a foreign function may import.
-_syncfs = None
-if sys.platform == "linux":
-    _syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_syncfs = getattr(_libc, "syncfs", None)
+_renameat2 = getattr(_libc, "renameat2", None)
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commonwheel import scripts, wheel
-from commonwheel.apply import apply
+from commonwheel.apply import apply, changing
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
-from commonwheel.errors import IncompatibleWheel
+from commonwheel.errors import DuplicateRequest, IncompatibleWheel
 from commonwheel.plan import Plan, Request, plan_links, plan_removal
 from commonwheel.store import Store
 
@@ -52,12 +52,12 @@ def install_wheels(
 
     :raises InvalidWheel: a file is not a wheel
     :raises IncompatibleWheel: a wheel is for another Python or platform
+    :raises DuplicateRequest: two wheels are of one distribution
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
-    for request in wheels:
-        _check_tags(request.path, environment)
+    _check_requests(wheels, environment)
     compiler = Compiler(environment.python, environment.cache_tag)
     requests: list[Request] = []
     for number, each in enumerate(wheels):
@@ -67,8 +67,9 @@ def install_wheels(
             Request(entry, each.requested, each.direct_url, each.header_folder)
         )
     progress("linking", len(wheels), len(wheels))
-    plan = plan_links(requests, environment, script_template)
-    apply(plan)
+    with changing(environment):
+        plan = plan_links(requests, environment, script_template)
+        apply(plan)
     return plan
 
 
@@ -80,13 +81,20 @@ def uninstall(names: Sequence[str], environment: Environment) -> Plan:
     :raises InvalidEnvironment: one of them has no RECORD
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
-    plan = plan_removal(names, environment)
-    apply(plan)
+    with changing(environment):
+        plan = plan_removal(names, environment)
+        apply(plan)
     return plan
 
 
-def _check_tags(path: Path, environment: Environment) -> None:
-    tags = {str(tag) for tag in wheel.tags(path)}
-    if environment.tags is not None and environment.tags.isdisjoint(tags):
-        described = path.name.removesuffix(".whl").split("-", 2)[2]
-        raise IncompatibleWheel(path, described, str(environment))
+def _check_requests(wheels: Sequence[WheelRequest], environment: Environment) -> None:
+    """Refuse what can be seen from the files' names, before the store is touched."""
+    by_name: dict[str, Path] = {}
+    for path in (each.path for each in wheels):
+        name, tags = wheel.name(path), {str(tag) for tag in wheel.tags(path)}
+        if environment.tags is not None and environment.tags.isdisjoint(tags):
+            described = path.name.removesuffix(".whl").split("-", 2)[2]
+            raise IncompatibleWheel(path, described, str(environment))
+        if name in by_name:
+            raise DuplicateRequest(name, (str(by_name[name]), str(path)))
+        by_name[name] = path

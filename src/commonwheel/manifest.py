@@ -16,6 +16,7 @@ key that it uses keeps its meaning for ever.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def render(manifest: Manifest) -> str:
         f"metadata: {manifest.metadata}",
     )
     text = "".join(f"{line}\n" for line in lines)
-    if len(text.splitlines()) != len(lines):
+    if text.count("\n") != len(lines):
         raise ValueError(f"a path with a line break in it: {str(manifest.entry)!r}")
     return text
 
@@ -76,7 +77,7 @@ def parse(text: str) -> Manifest:
 
     :raises ValueError: it is not one, or of a newer format
     """
-    first, *lines = text.splitlines() or [""]
+    first, *lines = text.removesuffix("\n").split("\n")
     if first != _FIRST:
         raise ValueError(f"not a link manifest of this format: {first!r}")
     fields = dict(line.partition(": ")[::2] for line in lines)
@@ -92,8 +93,23 @@ def parse(text: str) -> Manifest:
         raise ValueError(f"a link manifest without {error}") from error
 
 
-def read_all(site: Path) -> dict[str, Manifest]:
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as a file. Names of folders are bytes, not all of them UTF-8."""
+    return render(manifest).encode("utf-8", "surrogateescape")
+
+
+def decode(content: bytes) -> Manifest:
+    """The manifest that a file holds.
+
+    :raises ValueError: it is not one, or of a newer format
+    """
+    return parse(content.decode("utf-8", "surrogateescape"))
+
+
+def read_all(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
     """The manifests in the site-packages folder ``site``, by distribution name.
+
+    Those of the distributions ``without`` are not looked at.
 
     :raises ValueError: one of them is damaged; names it
     :raises OSError: one of them is not readable
@@ -103,11 +119,12 @@ def read_all(site: Path) -> dict[str, Manifest]:
     except FileNotFoundError:
         return {}
     found: dict[str, Manifest] = {}
-    for name in names:
-        if name.endswith(SUFFIX) and not name.startswith("."):
-            path = site / LINKS / name
+    for file in names:
+        name = file.removesuffix(SUFFIX)
+        if name != file and not file.startswith(".") and name not in without:
+            path = site / LINKS / file
             try:
-                found[name.removesuffix(SUFFIX)] = parse(path.read_text("utf-8"))
+                found[name] = decode(path.read_bytes())
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
     return found

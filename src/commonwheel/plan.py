@@ -14,10 +14,10 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import manifest, record, scripts, view
+from commonwheel import manifest, record, scripts
 from commonwheel.entry import Entry, StoredFile
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidEnvironment
+from commonwheel.errors import DuplicateRequest, InvalidEnvironment
 from commonwheel.manifest import Manifest
 from commonwheel.view import Amendment, Link, Split, ViewPlan
 
@@ -63,7 +63,7 @@ class Installation:
     manifest: RealFile
     dist_info: Path
     metadata: tuple[tuple[str, Path], ...]
-    """Files of ``dist_info`` that are the same everywhere: name in it, where in the store."""
+    """Files of ``dist_info`` that are the same everywhere: name, where in the store."""
     written: tuple[tuple[str, bytes], ...]
     """Files of ``dist_info`` of this environment: name, contents. RECORD is the last."""
 
@@ -89,7 +89,9 @@ class Plan:
     splits: tuple[tuple[Path, Split], ...]
     """Links of other distributions that become real folders, with their site-packages."""
     records: tuple[RealFile, ...]
-    """Their RECORD files, amended."""
+    """RECORD files of other distributions, amended."""
+    dropped: tuple[Path, ...]
+    """Links that must not stay."""
     installations: tuple[Installation, ...]
     removals: tuple[Removal, ...]
     overridden: tuple[tuple[str, str, str], ...] = ()
@@ -105,21 +107,25 @@ def plan_links(
 
     A distribution of the same name that is there is replaced, whoever installed it.
 
-    :raises InvalidEnvironment: what is to be replaced cannot be removed
+    :raises DuplicateRequest: one distribution is asked for twice
+    :raises InvalidEnvironment: what is to be replaced cannot be removed, or a file would
+        lie outside the environment
     :raises LinkConflict: two distributions need different kinds of things at one path
     """
-    names = {request.entry.description.name for request in requests}
-    removals = tuple(
-        removal
-        for site in environment.sites
-        for removal in _removals(site, names, environment)
-    )
+    by_name: dict[str, Request] = {}
+    for request in requests:
+        name = request.entry.description.name
+        if name in by_name:
+            both = (by_name[name], request)
+            sources = tuple(each.entry.description.id for each in both)
+            raise DuplicateRequest(name, sources)
+        by_name[name] = request
     by_site: dict[Path, list[Request]] = {}
     for request in requests:
         site = environment.site_packages(request.entry.description.root_is_purelib)
         by_site.setdefault(site, []).append(request)
     views = {
-        site: _plan_view(site, group, environment, names)
+        site: _plan_view(site, group, environment, by_name)
         for site, group in by_site.items()
     }
     installations = tuple(
@@ -127,6 +133,7 @@ def plan_links(
         for site, group in by_site.items()
         for request in group
     )
+    removals = tuple(_removals(by_name, environment))
     written = {path for each in installations for path in _paths(each)}
     return Plan(
         sites=tuple(dict.fromkeys((*by_site, *_linked_sites(environment)))),
@@ -137,6 +144,11 @@ def plan_links(
             _amended_record(site, view.manifests[amendment.name], amendment)
             for site, view in views.items()
             for amendment in view.amendments()
+        ),
+        dropped=tuple(
+            site / manifest.VIEW / path
+            for site, view in views.items()
+            for path in view.dropped
         ),
         installations=installations,
         removals=tuple(
@@ -159,17 +171,15 @@ def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
 
     :raises InvalidEnvironment: one of them cannot be removed
     """
-    wanted = set(names)
-    removals = tuple(
-        removal
-        for site in environment.sites
-        for removal in _removals(site, wanted, environment)
-    )
-    return Plan((), (), (), (), removals)
+    removals = tuple(_removals(frozenset(names), environment))
+    return Plan((), (), (), (), (), removals)
 
 
 def _plan_view(
-    site: Path, group: Sequence[Request], environment: Environment, names: set[str]
+    site: Path,
+    group: Sequence[Request],
+    environment: Environment,
+    names: Collection[str],
 ) -> ViewPlan:
     planned = ViewPlan(site, environment.cache_tag, without=names)
     for request in group:
@@ -213,32 +223,30 @@ def _installation(
         record.Row(f"{description.dist_info}/RECORD"),
     ]
     written.append(("RECORD", (entry.record + record.render(rows)).encode("utf-8")))
-    text = manifest.render(link_manifest)
+    real = [
+        # listed among the entry's own rows
+        RealFile(site / stored.path, source=entry.tree / stored.path)
+        for stored in description.real
+    ]
+    files = (*generated, *(file for file, _ in copies), *real)
+    _check_places(files, description.name, environment)
     return Installation(
         name=description.name,
         version=description.version,
         site=site,
         links=links,
         markers=markers,
-        files=(
-            *generated,
-            *(file for file, _ in copies),
-            *(
-                # listed among the entry's own rows
-                RealFile(site / stored.path, source=entry.tree / stored.path)
-                for stored in description.real
-            ),
+        files=files,
+        manifest=RealFile(
+            site / link_manifest.path, content=manifest.encode(link_manifest)
         ),
-        manifest=RealFile(site / link_manifest.path, content=text.encode("utf-8")),
         dist_info=site / description.dist_info,
         metadata=tuple((name, entry.dist_info / name) for name in description.metadata),
         written=tuple(written),
     )
 
 
-def _generated(
-    entry: Entry, environment: Environment, template: str
-) -> list[RealFile]:
+def _generated(entry: Entry, environment: Environment, template: str) -> list[RealFile]:
     """Scripts: those of entry points, and the wheel's own."""
     folder, python = environment.scheme.scripts, environment.python
     found: list[RealFile] = []
@@ -287,52 +295,80 @@ def _amended_record(site: Path, owner: Manifest, amendment: Amendment) -> RealFi
     return RealFile(path, content=record.render([*rows, *gained]).encode("utf-8"))
 
 
-def _removals(
-    site: Path, names: Collection[str], environment: Environment
-) -> Iterator[Removal]:
-    """The distributions ``names`` (normalized) that ``site`` holds."""
-    try:
-        folders = sorted(os.listdir(site))
-    except FileNotFoundError:
-        return
-    for folder in folders:
-        name, _, version = folder.removesuffix(".dist-info").rpartition("-")
-        if folder.endswith(".dist-info") and canonicalize_name(name) in names:
-            paths = tuple(_removable(site, folder, environment))
-            yield Removal(canonicalize_name(name), version, site, site / folder, paths)
+def _check_places(files: Iterable[RealFile], name: str, environment: Environment) -> None:
+    """No link in the environment leads a file of a wheel out of it, nor into the view."""
+    roots = _roots(environment)
+    own = [os.path.join(os.path.realpath(s), manifest.FOLDER) for s in environment.sites]
+    for folder in dict.fromkeys(file.path.parent for file in files):
+        real = os.path.join(os.path.realpath(folder), "")
+        if not real.startswith(roots) or real.startswith(tuple(own)):
+            reason = f"{name} has files for {folder}, which leads to {real}"
+            raise InvalidEnvironment(environment.python, reason)
+
+
+def _roots(environment: Environment) -> tuple[str, ...]:
+    """The folders that an environment consists of, without links, ending with a slash."""
+    scheme = environment.scheme
+    folders = (*environment.sites, scheme.scripts, scheme.headers, scheme.data)
+    return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+
+
+def _removals(names: Collection[str], environment: Environment) -> Iterator[Removal]:
+    """The distributions ``names`` (normalized) that ``environment`` holds."""
+    for site in environment.sites:
+        for folder in sorted(os.listdir(site)) if site.is_dir() else ():
+            stem, kind = os.path.splitext(folder)
+            name, _, version = stem.rpartition("-")
+            if kind != ".dist-info":
+                name = stem.partition("-")[0]  # NAME-VERSION-pyX.Y.egg-info
+            if canonicalize_name(name) not in names:
+                continue
+            if kind == ".dist-info":
+                paths = tuple(_removable(site, folder, environment))
+                yield Removal(
+                    canonicalize_name(name), version, site, site / folder, paths
+                )
+            elif kind in (".egg-info", ".egg-link"):
+                reason = f"{folder} has no RECORD, so it cannot be removed"
+                raise InvalidEnvironment(site, f"{reason}; uninstall {name} first")
 
 
 def _removable(site: Path, dist_info: str, environment: Environment) -> Iterator[Path]:
     """What the RECORD of an installed distribution lists, as far as it is its to remove.
 
-    A row is never followed through a link, nor out of the environment.
+    A row is never followed through a link, nor out of the environment. The folder of
+    each path is free of links.
     """
     path = site / dist_info / "RECORD"
     try:
         listed = record.paths(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = f"{dist_info} has no readable RECORD, so it cannot be removed ({error})"
         raise InvalidEnvironment(site, reason) from error
-    scheme = environment.scheme
-    folders = (site, scheme.scripts, scheme.headers, scheme.data)
-    allowed = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
+    roots, real_site = _roots(environment), os.path.realpath(site)
+    metadata = os.path.join(real_site, dist_info, "")
     real: dict[str, str] = {}
     for row in listed:
-        folder, name = os.path.split(os.path.join(site, row))
+        # The row says how to get there from the path of site-packages, not through it.
+        folder, name = os.path.split(os.path.normpath(os.path.join(site, row)))
         if folder not in real:
             real[folder] = os.path.join(os.path.realpath(folder), "")
-        if real[folder].startswith(allowed) and not row.startswith(f"{dist_info}/"):
+        if real[folder].startswith(roots) and not real[folder].startswith(metadata):
             yield Path(real[folder], name)
             if name.endswith(".py"):
-                tag = environment.cache_tag
-                yield Path(real[folder], "__pycache__", f"{name[:-3]}.{tag}.pyc")
+                compiled = f"{name[:-3]}.{environment.cache_tag}.pyc"
+                yield Path(real[folder], "__pycache__", compiled)
 
 
 def _paths(installation: Installation) -> Iterator[Path]:
-    """Everything the installation writes, its metadata aside."""
-    yield installation.manifest.path
-    yield from (file.path for file in installation.files)
-    shown = installation.site / manifest.VIEW
+    """Everything the installation writes, its metadata aside.
+
+    As :func:`_removable` gives paths, so that the two can be compared.
+    """
+    for file in (installation.manifest, *installation.files):
+        yield Path(os.path.realpath(file.path.parent), file.path.name)
+    # not resolved further: what is a link in the view now may be a folder then
+    shown = Path(os.path.realpath(installation.site), manifest.VIEW)
     yield from (shown / link.path for link in installation.links)
     yield from (shown / path for path in installation.markers)
 

@@ -33,7 +33,7 @@ def parse(text: str) -> Iterator[Row]:
     :raises ValueError: a line that is not a valid row
     """
     try:
-        for elements in parse_record_file(text.splitlines()):
+        for elements in parse_record_file(_lines(text)):
             RecordEntry.from_elements(*elements)
             yield Row(*elements)
     except (InvalidRecordEntry, csv.Error) as error:
@@ -48,11 +48,22 @@ def render(rows: Iterable[Row]) -> str:
 
 
 def paths(text: str) -> list[str]:
-    """The paths that a RECORD file in an environment lists, not validated further."""
-    return [row[0] for row in csv.reader(text.splitlines()) if row]
+    """The paths that a RECORD file in an environment lists; the rest is not looked at.
+
+    :raises ValueError: it is not comma-separated values
+    """
+    try:
+        return [row[0] for row in csv.reader(_lines(text)) if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def encode_digest(algorithm: str, digest: bytes) -> str:
     """A digest as it stands in the hash column of a row."""
     value = base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
     return f"{algorithm}={value}"
+
+
+def _lines(text: str) -> Iterator[str]:
+    # not `splitlines`: a name may hold a character that Unicode calls a line break
+    return io.StringIO(text, newline="")

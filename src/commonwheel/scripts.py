@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ if __name__ == '__main__':
     sys.argv[0] = sys.argv[0].removesuffix('.exe')
     sys.exit(%(func)s())
 """
-"""What a generated script does; a frontend may bring its own with the same three fields."""
+"""What a generated script does; a frontend may bring its own with these fields."""
 
 _LONGEST_SHEBANG = 512 if sys.platform == "darwin" else 127
 """In bytes, ``#!`` and line break included; kernels cut off or refuse longer ones."""
@@ -29,9 +30,9 @@ def interpreter_line(python: Path) -> bytes:
     starts a shell that does, as in scripts that pip writes.
     """
     path = os.fsencode(python)
-    if b" " not in path and len(path) + 3 <= _LONGEST_SHEBANG:
+    if len(path.split()) == 1 and len(path) + 3 <= _LONGEST_SHEBANG:
         return b"#!" + path + b"\n"
-    quoted = b'"' + path + b'"' if b" " in path else path
+    quoted = os.fsencode(shlex.quote(os.fspath(python)))
     return b"#!/bin/sh\n'''exec' " + quoted + b' "$0" "$@"\n' + b"' '''\n"
 
 
@@ -67,7 +68,7 @@ def adapt(content: bytes, python: Path) -> bytes:
 
 
 def entry_point_of(name: str) -> str:
-    """The entry point that a wrapper script in a wheel, as setuptools names it, is for."""
+    """The entry point that a wheel's script is a wrapper for, as setuptools names it."""
     for suffix in (".exe", "-script.py", "-script.pyw"):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

@@ -17,9 +17,7 @@ _CUSTOMIZE = frozenset({"sitecustomize", "usercustomize"})
 def must_be_real(path: str) -> bool:
     """Whether a file works only as a real file in site-packages."""
     top, _, below = path.partition("/")
-    return top.partition(".")[0] in _CUSTOMIZE or (
-        not below and top.endswith(_START_UP)
-    )
+    return top.partition(".")[0] in _CUSTOMIZE or (not below and top.endswith(_START_UP))
 
 
 def sources(paths: Iterable[str]) -> list[str]:
@@ -27,9 +25,18 @@ def sources(paths: Iterable[str]) -> list[str]:
     return sorted(path for path in paths if path.endswith(".py"))
 
 
+def is_bytecode(path: str) -> bool:
+    """Whether a file is of use to one Python only, and made anew for each."""
+    folder, _, name = path.rpartition("/")
+    return f"/{folder}".endswith("/__pycache__") and name.endswith(".pyc")
+
+
 def top_level_names(paths: Iterable[str]) -> list[str]:
-    """The importable names, by the rule of ``importlib.metadata.packages_distributions``
-    for distributions without ``top_level.txt``."""
+    """The importable names.
+
+    By the rule of ``importlib.metadata.packages_distributions`` for distributions
+    without ``top_level.txt``.
+    """
     names: set[str] = set()
     for path in paths:
         top, _, below = path.partition("/")

@@ -1,10 +1,9 @@
 """The view: which links show an entry's files, and how several entries share a folder.
 
 The view is a tree of symbolic links, the folder that would be site-packages had the
-wheels been copied. A link stands for as much as possible: for a folder, as long as
-only one entry provides something in it. A folder that holds nothing but folders is a
-namespace (:pep:`420`) that other distributions are expected in, so it is real from the
-start and its sub-folders are links.
+wheels been copied. A link stands for as much as possible (:func:`tree.links` says what a
+single entry needs); a folder that several entries have something in is a real folder of
+links.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from commonwheel import manifest
+from commonwheel import manifest, record
 from commonwheel.entry import Entry
-from commonwheel.errors import LinkConflict
+from commonwheel.errors import InvalidEnvironment, LinkConflict, explain
 from commonwheel.manifest import Manifest
 
 KEEPER = ".commonwheel"
 """An empty file in the view that no RECORD lists. Without it pip, which looks at files
-only, takes the view for a folder of the distribution it uninstalls once that
-distribution's links are the only *files* there, and removes the links to folders with it."""
+only, takes the view for a folder of the distribution it uninstalls once that one's links
+are the only *files* there, and removes the links to folders with it."""
 
 
 def marker(name: str) -> str:
@@ -33,6 +32,11 @@ def marker(name: str) -> str:
     is installed, and pip and uv remove the folder with the last one.
     """
     return f".{name}.commonwheel"
+
+
+def is_marker(file: str) -> bool:
+    """Whether ``file`` is the name of a marker, of whatever distribution."""
+    return file.startswith(".") and file.endswith(".commonwheel") and file != KEEPER
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Amendment:
-    """How the rows of a distribution change whose link was split."""
+    """How the rows of a distribution change whose link was split or taken over."""
 
     name: str
     gained: tuple[str, ...]
@@ -90,24 +94,37 @@ class ViewPlan:
         """``without``: distributions whose links are to be seen as gone."""
         self.overridden: list[tuple[str, str, str]] = []
         """Files that two distributions have: path, the earlier, the later one."""
+        self.dropped: dict[str, None] = {}
+        """Links on disk, relative to the view, that must not stay."""
         self._site = site
         self._root = site / manifest.VIEW
         self._cache_tag = cache_tag
         self._without = frozenset(without)
         self._nodes: dict[str, object] = {}
+        self._fresh: set[str] = set()  # folders that are not folders on disk
         self._split: dict[str, None] = {}
         self._added: set[str] = set()
         self._markers: dict[str, set[str]] = {}
+        self._owners: dict[str, bool] = {}
 
     @cached_property
     def manifests(self) -> dict[str, Manifest]:
-        """The manifests in site-packages, by the distribution's name."""
-        return manifest.read_all(self._site)
+        """The manifests in site-packages, by the distribution's name.
+
+        :raises InvalidEnvironment: one cannot be read
+        """
+        try:
+            return manifest.read_all(self._site, self._without)
+        except ValueError as error:
+            raise InvalidEnvironment(self._site, f"{error}; reinstall it") from error
+        except OSError as error:
+            raise InvalidEnvironment(self._site, explain(error)) from error
 
     def add(self, entry: Entry) -> None:
         """Show what ``entry`` provides.
 
         :raises LinkConflict: where it has a folder, there is a file, or the reverse
+        :raises InvalidEnvironment: it needs part in a folder whose entry is missing
         """
         name = entry.description.name
         self._added.add(name)
@@ -144,21 +161,20 @@ class ViewPlan:
             yield Split(path, links, markers)
 
     def amendments(self) -> Iterator[Amendment]:
-        """The distributions on disk that the splits change."""
+        """The distributions on disk that have other links than before."""
         gained: dict[str, list[str]] = {}
         lost: dict[str, list[str]] = {}
         for split in self.splits():
             before = self._on_disk(split.path)
             assert isinstance(before, _Shown)
             lost.setdefault(before.owner, []).append(split.path)
-            for link in split.links:
-                shown = self._nodes[link.path]
-                assert isinstance(shown, _Shown)
-                gained.setdefault(shown.owner, []).append(link.path)
-            for path in split.markers:
-                gained.setdefault(before.owner, []).append(path)
-        for name in lost:
-            yield Amendment(name, tuple(gained.get(name, ())), tuple(lost[name]))
+            shown = [link.path for link in split.links]
+            gained.setdefault(before.owner, []).extend((*shown, *split.markers))
+        for path, earlier, _ in self.overridden:
+            if earlier not in self._added:
+                lost.setdefault(earlier, []).extend((path, self._bytecode(path)))
+        for name, paths in lost.items():
+            yield Amendment(name, tuple(gained.get(name, ())), tuple(paths))
 
     def _planned_links(self) -> Iterator[tuple[_Shown, Link]]:
         for path, node in sorted(self._nodes.items()):
@@ -166,12 +182,20 @@ class ViewPlan:
                 yield node, Link(path, node.target)
 
     def _node(self, path: str) -> object:
+        """What will be at ``path`` as far as it is planned: a link, a folder or None."""
         if path not in self._nodes:
-            found = self._on_disk(path)
+            found = self._on_disk(path) if self._is_old(path) else None
             if found is None:
                 return None
             self._nodes[path] = found
         return self._nodes[path]
+
+    def _is_old(self, path: str) -> bool:
+        """Whether all folders above ``path`` are real folders on disk already."""
+        while path := os.path.dirname(path):
+            if path in self._fresh:
+                return False
+        return True
 
     def _on_disk(self, path: str) -> object:
         """What the view has at ``path`` now: a link, a real folder or None."""
@@ -182,16 +206,36 @@ class ViewPlan:
             return None
         except OSError:
             return _FOLDER if os.path.isdir(full) else None
-        owner = next(
-            (m.name for m in self.manifests.values() if _is_in(target, m.entry)), None
-        )
-        if owner is None or owner in self._without or not os.path.exists(full):
-            return None  # stray, about to be replaced, or leading nowhere
-        return _Shown(target, os.path.isdir(full), owner)
+        owner = self._owner(target)
+        if owner is None:
+            return None  # stray, or about to be replaced
+        if not os.path.exists(full):
+            reason = (
+                f"{owner.name} {owner.version} is linked to {owner.entry}, which is"
+                " missing; reinstall it first"
+            )
+            raise InvalidEnvironment(self._site, reason)
+        return _Shown(target, os.path.isdir(full), owner.name)
+
+    def _owner(self, target: str) -> Manifest | None:
+        """The installed distribution whose entry holds ``target``."""
+        for each in self.manifests.values():
+            if target.startswith(f"{each.entry}{os.sep}") and self._is_installed(each):
+                return each
+        return None
+
+    def _is_installed(self, link: Manifest) -> bool:
+        """Whether the manifest is in force: not one that was installed over."""
+        if link.name not in self._owners:
+            try:
+                text = (self._site / link.metadata / "RECORD").read_text("utf-8")
+                self._owners[link.name] = link.path in record.paths(text)
+            except (OSError, ValueError):
+                self._owners[link.name] = False
+        return self._owners[link.name]
 
     def _show(self, path: str, wanted: _Shown) -> None:
-        folder = os.path.dirname(path)
-        self._enter(folder, wanted)
+        self._enter(os.path.dirname(path), wanted)
         there = self._node(path)
         if there is None or there == wanted:
             self._link(path, wanted)
@@ -216,12 +260,15 @@ class ViewPlan:
             if not there.folder:
                 raise self._conflict(folder, there, wanted)
             self._split_up(folder, there)
-        self._nodes[folder] = _FOLDER
+        elif there is None:
+            self._fresh.add(folder)
+            self._nodes[folder] = _FOLDER
         self._mark(folder, wanted.owner)
 
     def _split_up(self, path: str, there: _Shown) -> None:
         if there.owner not in self._added:
             self._split[path] = None
+        self._fresh.add(path)
         self._nodes[path] = _FOLDER
         self._mark(path, there.owner)
         self._show_contents(path, there)
@@ -241,13 +288,21 @@ class ViewPlan:
         if wanted.folder or not path.endswith(".py"):
             return
         # Python looks for bytecode beside the link, not beside what it points to.
-        folder, name = os.path.split(wanted.target)
-        compiled = f"__pycache__/{name[:-3]}.{self._cache_tag}.pyc"
-        if os.path.exists(f"{folder}/{compiled}"):
-            above = os.path.dirname(path)
-            place = f"{above}/{compiled}" if above else compiled
-            shown = _Shown(f"{folder}/{compiled}", False, wanted.owner)
-            self._nodes[place] = shown
+        place, target = self._bytecode(path), self._bytecode(wanted.target)
+        if os.path.exists(target):
+            self._nodes[place] = _Shown(target, False, wanted.owner)
+            return
+        # Bytecode of the file that was here would be taken for this one's, unchecked.
+        self._nodes.pop(place, None)
+        if self._is_old(place) and os.path.islink(self._root / place):
+            self.dropped[place] = None
+
+    def _bytecode(self, source: str) -> str:
+        """Where bytecode is looked for (:pep:`3147`)."""
+        folder, name = os.path.split(source)
+        return os.path.join(
+            folder, "__pycache__", f"{name.removesuffix('.py')}.{self._cache_tag}.pyc"
+        )
 
     def _conflict(self, path: str, there: object, wanted: _Shown) -> LinkConflict:
         holder = "a folder of several distributions"
@@ -258,7 +313,3 @@ class ViewPlan:
 
 def _is_folder(node: object) -> bool:
     return isinstance(node, _Shown) and node.folder
-
-
-def _is_in(target: str, entry: Path) -> bool:
-    return target.startswith(f"{entry}{os.sep}")

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import configparser
 import email.parser
+import errno
+import lzma
 import os
+import re
 import stat
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,12 +30,36 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from commonwheel import record
+from commonwheel import record, tree
 from commonwheel.errors import InvalidWheel
 
-WEAK_HASHES = frozenset({"md5", "sha1", "sha224"})
+STRONG_HASHES = frozenset(
+    {
+        *("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"),
+        *("blake2b", "blake2s"),
+    }
+)
+"""As good as sha256 or better, and known to every Python."""
 UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 """Members of ``.dist-info`` that RECORD does not vouch for."""
+
+DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a compression or version that zipfile does not know
+    RuntimeError,  # encrypted
+    ValueError,  # offsets and names that make no sense
+    struct.error,
+    OverflowError,
+)
+"""What :mod:`zipfile` raises when an archive is not as it should be."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_OURS = re.compile(r"^(00)?_commonwheel|(^|/)\.([^/]+\.)?commonwheel(/|$)")
+"""Our files in site-packages, and those in the view."""
 
 
 class Area(Enum):
@@ -110,11 +140,33 @@ def read(path: Path) -> Wheel:
     :raises OSError: the file cannot be read
     """
     name, version, supported = _parse_filename(path)
+    with open_archive(path) as archive:
+        return _read_archive(path, archive, name, version, supported)
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """The archive that the file ``path`` is.
+
+    :raises InvalidWheel: it is not a zip archive, or not a complete one
+    :raises OSError: the file cannot be read
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read_archive(path, archive, name, version, supported)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
+        return zipfile.ZipFile(path)
+    except DAMAGED as error:
         raise InvalidWheel(path, f"damaged or incomplete archive ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # zipfile was sent to a place before the beginning of the file
+        raise InvalidWheel(path, "damaged or incomplete archive") from error
+
+
+def name(path: Path) -> str:
+    """The distribution, normalized, in the name of the wheel file ``path``.
+
+    :raises InvalidWheel: the name is not a wheel's
+    """
+    return _parse_filename(path)[0]
 
 
 def tags(path: Path) -> frozenset[Tag]:
@@ -143,19 +195,24 @@ def _read_archive(
     files = _list_files(path, archive)
     dist_info = _find_dist_info(path, files, name, version)
 
-    def text(member: str) -> str:
+    def text(name: str) -> str:
+        member = f"{dist_info}/{name}"
         try:
-            return archive.read(f"{dist_info}/{member}").decode("utf-8")
+            return archive.read(member).decode("utf-8")
         except KeyError:
-            raise InvalidWheel(path, f"it has no {dist_info}/{member}") from None
+            raise InvalidWheel(path, f"it has no {member}") from None
         except UnicodeDecodeError:
-            raise InvalidWheel(path, "not UTF-8", f"{dist_info}/{member}") from None
+            raise InvalidWheel(path, "not UTF-8", member) from None
+        except DAMAGED as error:
+            reason = f"damaged or incomplete ({error})"
+            raise InvalidWheel(path, reason, member) from error
 
     _check_metadata(path, text("METADATA"), name, version)
     root_is_purelib = _read_wheel_file(path, text("WHEEL"))
     rows = _read_record(path, text("RECORD"), f"{dist_info}/RECORD")
     members = tuple(_member(path, info, dist_info, rows) for info in files.values())
     _check_complete(path, files, rows)
+    _check_places(path, members)
     scripts: tuple[EntryPointScript, ...] = ()
     if f"{dist_info}/entry_points.txt" in files:
         scripts = _read_entry_points(path, text("entry_points.txt"))
@@ -176,25 +233,29 @@ def _list_files(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipIn
     files: dict[str, zipfile.ZipInfo] = {}
     folders: set[str] = set()
     for info in archive.infolist():
-        name = info.filename
-        parts = name.rstrip("/").split("/")
-        if "\\" in name or "\0" in name or any(p in ("", ".", "..") for p in parts):
-            raise InvalidWheel(path, "a path that leaves the archive or is ambiguous", name)
-        if os.path.isabs(name) or (len(name) > 1 and name[1] == ":"):
-            raise InvalidWheel(path, "an absolute path", name)
+        name = info.filename.rstrip("/") if info.is_dir() else info.filename
+        _check_name(path, name)
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise InvalidWheel(path, "neither a file nor a folder", name)
-        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if info.is_dir():
-            folders.add("/".join(parts))
+            folders.add(name)
         elif name in files:
             raise InvalidWheel(path, "it is there twice", name)
         else:
             files[name] = info
-    for name in folders & files.keys():
+    for name in sorted((folders | tree.folders(files)) & files.keys()):
         raise InvalidWheel(path, "both a file and a folder", name)
     return files
+
+
+def _check_name(path: Path, name: str) -> None:
+    if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise InvalidWheel(path, "a path that leaves the archive or is ambiguous", name)
+    if os.path.isabs(name) or name[1:2] == ":":
+        raise InvalidWheel(path, "an absolute path", name)
+    if _CONTROL.search(name):
+        raise InvalidWheel(path, "a path with a control character or line break", name)
 
 
 def _find_dist_info(
@@ -206,24 +267,28 @@ def _find_dist_info(
         found = ", ".join(candidates) or "none"
         raise InvalidWheel(path, f"it must have one .dist-info folder (found: {found})")
     own_name, _, own_version = candidates[0].removesuffix(".dist-info").rpartition("-")
-    try:
-        agrees = Version(own_version) == version
-    except InvalidVersion:
-        agrees = False
-    if canonicalize_name(own_name) != name or not agrees:
+    if not _agree(own_name, own_version, name, version):
         reason = f"the folder {candidates[0]} does not belong to {name} {version}"
         raise InvalidWheel(path, reason)
+    for top in sorted(tops):
+        own_name, _, own_version = top.removesuffix(".data").rpartition("-")
+        if top.endswith(".data") and not _agree(own_name, own_version, name, version):
+            reason = f"the folder {top} does not belong to {name} {version}"
+            raise InvalidWheel(path, reason)
     return candidates[0]
+
+
+def _agree(own_name: str, own_version: str, name: str, version: Version) -> bool:
+    try:
+        return canonicalize_name(own_name) == name and Version(own_version) == version
+    except InvalidVersion:
+        return False
 
 
 def _check_metadata(path: Path, text: str, name: str, version: Version) -> None:
     headers = email.parser.HeaderParser().parsestr(text)
     own_name, own_version = str(headers["Name"]), str(headers["Version"])
-    try:
-        agrees = Version(own_version) == version
-    except InvalidVersion:
-        agrees = False
-    if canonicalize_name(own_name) != name or not agrees:
+    if not _agree(own_name, own_version, name, version):
         reason = f"METADATA is of {own_name} {own_version}, not of {name} {version}"
         raise InvalidWheel(path, reason)
 
@@ -263,6 +328,8 @@ def _member(
         area = _AREAS_OF_DATA[key]
     else:
         area, inner = Area.TREE, name
+    if area is Area.TREE and _OURS.search(inner):
+        raise InvalidWheel(path, "a name that commonwheel keeps for itself", name)
     permissions = info.external_attr >> 16
     executable = stat.S_ISREG(permissions) and bool(permissions & 0o111)
     if area is Area.METADATA and inner in UNRECORDED:
@@ -271,7 +338,7 @@ def _member(
         raise InvalidWheel(path, "RECORD does not list it", name)
     row = rows[name]
     algorithm = row.hash.partition("=")[0]
-    if not algorithm or algorithm in WEAK_HASHES:
+    if algorithm not in STRONG_HASHES:
         raise InvalidWheel(path, "RECORD has no sha256 (or better) hash of it", name)
     if row.size and int(row.size) != info.file_size:
         reason = f"RECORD says {row.size} bytes, the archive {info.file_size}"
@@ -284,17 +351,35 @@ def _check_complete(
 ) -> None:
     for listed in rows:
         if listed not in files and not listed.endswith("/"):
-            raise InvalidWheel(path, "RECORD lists it, the archive has no such file", listed)
+            raise InvalidWheel(
+                path, "RECORD lists it, the archive has no such file", listed
+            )
+
+
+def _check_places(path: Path, members: Iterable[Member]) -> None:
+    """``x.data/purelib/pkg/a`` and ``pkg/a`` are two members for one place."""
+    places: dict[str, Member] = {}
+    for member in members:
+        place = f"{member.area.value}/{member.path}"
+        if place in places:
+            reason = f"it belongs at the same place as {places[place].name}"
+            raise InvalidWheel(path, reason, member.name)
+        places[place] = member
+    for place in sorted(tree.folders(places) & places.keys()):
+        reason = "it belongs at a place where there is a folder too"
+        raise InvalidWheel(path, reason, places[place].name)
 
 
 def _read_entry_points(path: Path, text: str) -> tuple[EntryPointScript, ...]:
     """The scripts of https://packaging.python.org/en/latest/specifications/entry-points/"""
     try:
         points = list(parse_entrypoints(text))
-    except (configparser.Error, AssertionError, ValueError) as error:
-        raise InvalidWheel(path, f"{error}", "entry_points.txt") from error
+    except (configparser.Error, AssertionError, AttributeError, ValueError) as error:
+        # the last but one is the second without assertions (`python -O`)
+        reason = str(error) or "a script is not NAME = MODULE:FUNCTION"
+        raise InvalidWheel(path, reason, "entry_points.txt") from error
     for name, module, attribute, _ in points:
-        if not name or "/" in name or "\\" in name or name in (".", ".."):
+        if _CONTROL.search(name) or set(name) & {"/", "\\"} or name in ("", ".", ".."):
             raise InvalidWheel(path, f"{name!r} cannot name a script", "entry_points.txt")
         if not module or not attribute:
             reason = f"the script {name!r} needs a MODULE:FUNCTION"

@@ -185,9 +185,7 @@ def _describe_status(found: EnvironmentStatus) -> dict[str, object]:
     return {
         "python": str(found.environment.python),
         "version": found.environment.version,
-        "linked": [
-            asdict(each) | {"entry": str(each.entry)} for each in found.linked
-        ],
+        "linked": [asdict(each) | {"entry": str(each.entry)} for each in found.linked],
         "copied": found.plain,
         "bytes_saved": found.bytes_saved,
         "inodes_saved": found.inodes_saved,

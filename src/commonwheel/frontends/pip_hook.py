@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import optparse
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -27,12 +28,19 @@ Options = Any  # optparse.Values: has an attribute for each option
 
 
 def register(command_module: ModuleType) -> None:
-    """Add the options to pip's ``install`` command, and what they do.
+    """Extend one of pip's commands, ``pip._internal.commands.install`` or ``.uninstall``.
 
-    ``command_module`` is ``pip._internal.commands.install``.
+    ``install`` gets the options, and what they do. After both, what pip could not know
+    of is tidied up in an environment that has links.
     """
+    if command_module.__name__.endswith(".install"):
+        _register_install(getattr(command_module, "InstallCommand", None))
+    else:
+        _register_uninstall(getattr(command_module, "UninstallCommand", None))
+
+
+def _register_install(command: Any) -> None:
     seam = _find_seam()
-    command = getattr(command_module, "InstallCommand", None)
     if seam is None or not _has_methods(command, "add_options", "run"):
         return
     add_options, run = command.add_options, command.run
@@ -42,14 +50,45 @@ def register(command_module: ModuleType) -> None:
         _add_options(self.cmd_opts)
 
     def run_linking(self: Any, options: Options, args: list[str]) -> Any:
-        if not getattr(options, "use_shared_store", False):
-            return run(self, options, args)
-        linker = _linker(options.shared_store_path)
-        with seam.replaced(linker):
-            return run(self, options, args)
+        with _tidying():
+            if not getattr(options, "use_shared_store", False):
+                return run(self, options, args)
+            with seam.replaced(_linker(options.shared_store_path)):
+                return run(self, options, args)
 
     command.add_options = add_options_and_ours
     command.run = run_linking
+
+
+def _register_uninstall(command: Any) -> None:
+    if not _has_methods(command, "run"):
+        return
+    run = command.run
+
+    def run_and_tidy(self: Any, options: Options, args: list[str]) -> Any:
+        with _tidying():
+            return run(self, options, args)
+
+    command.run = run_and_tidy
+
+
+@contextmanager
+def _tidying() -> Iterator[None]:
+    """Afterwards, no link is left in the environment that is of no distribution.
+
+    Without links in the environment nothing is imported, and nothing is done.
+    """
+    scheme = importlib.import_module("pip._internal.locations").get_scheme("")
+    sites = {scheme.purelib, scheme.platlib}
+    tidy = None
+    if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
+        try:
+            from commonwheel.frontends.pip_link import tidy
+        except ImportError:
+            pass  # links can be uninstalled all the same, but for those to nowhere
+    yield
+    if tidy is not None:
+        tidy()
 
 
 class Seam:
@@ -107,7 +146,8 @@ def _find_seam() -> Seam | None:
 
 
 def _has_methods(command: object, *names: str) -> bool:
-    return all(callable(getattr(command, name, None)) for name in names)
+    """Whether a class has methods of its own (pip would not call an inherited one)."""
+    return all(callable(getattr(command, "__dict__", {}).get(name)) for name in names)
 
 
 def _linker(path: str | None) -> Linker:
@@ -115,10 +155,14 @@ def _linker(path: str | None) -> Linker:
     # from then on pip 26.3 refuses every import.
     exceptions = importlib.import_module("pip._internal.exceptions")
     try:
-        from commonwheel.frontends.pip_link import CommonwheelError, Linker
-
+        from commonwheel.errors import CommonwheelError
+        from commonwheel.frontends.pip_link import Linker
+    except ImportError as error:
+        message = f"--use-shared-store: commonwheel is not usable: {error}"
+        raise exceptions.CommandError(message) from error
+    try:
         return Linker(path)
-    except (ImportError, CommonwheelError) as error:
+    except CommonwheelError as error:
         message = f"--use-shared-store: {error}"
         raise exceptions.CommandError(message) from error
 

@@ -17,10 +17,9 @@ from commonwheel.environment import Environment, Scheme, of_this_process
 from commonwheel.errors import CommonwheelError
 from commonwheel.frontends import settings
 from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.maintenance.strays import remove_strays
 from commonwheel.plan import Plan
 from commonwheel.store import Store
-
-__all__ = ["CommonwheelError", "Linker"]
 
 _NEVER_LINKED = frozenset({"pip", "commonwheel"})
 """What it takes to mend an environment must not depend on the store."""
@@ -66,6 +65,14 @@ class Linker:
             raise InstallationError("Operation cancelled by user") from error
         _report(plan, call)
         return True
+
+
+def tidy() -> None:
+    """Remove links from pip's own environment that no distribution in it owns."""
+    try:
+        remove_strays(_environment({"scheme": get_scheme("")}))
+    except (CommonwheelError, OSError, ValueError) as error:
+        logger.warning("links that are not used any more may be left: %s", error)
 
 
 def _is_linkable(call: dict[str, Any]) -> bool:

@@ -1,13 +1,13 @@
-"""Waits for ``pip install``: imported at the start of every interpreter that has
+"""Waits for ``pip install`` and ``pip uninstall``: imported at the start of every interpreter that has
 commonwheel beside it, by ``commonwheel_pip.pth`` (and ``.start``, :pep:`829`).
 
-Nothing of pip or of the rest of commonwheel is imported before pip itself imports its
-``install`` command, so a program that is not pip pays for one small module.
+Nothing of pip or of the rest of commonwheel is imported before pip itself imports one of
+these commands, so a program that is not pip pays for one small module.
 """
 
 import sys
 
-_COMMAND = "pip._internal.commands.install"
+_COMMANDS = ("pip._internal.commands.install", "pip._internal.commands.uninstall")
 
 
 class _Loader:
@@ -27,21 +27,23 @@ class _Loader:
     def exec_module(self, module):  # type: ignore[no-untyped-def]
         module.__loader__ = self._spec.loader = self._loader
         self._loader.exec_module(module)
-        # imported here because only `pip install` needs it
-        from commonwheel.frontends import pip_hook
+        try:
+            # imported here because only these commands need it
+            from commonwheel.frontends import pip_hook
 
-        pip_hook.register(module)
+            pip_hook.register(module)
+        except Exception:  # pip must work whatever became of this package
+            return
 
 
 class _Finder:
     @staticmethod
     def find_spec(fullname, path=None, target=None):  # type: ignore[no-untyped-def]
-        if fullname != _COMMAND:
+        if fullname not in _COMMANDS:
             return None
-        sys.meta_path.remove(_Finder)
         for finder in sys.meta_path:
-            spec = finder.find_spec(fullname, path, target)
-            if spec is not None:
+            spec = finder is not _Finder and finder.find_spec(fullname, path, target)
+            if spec:
                 spec.loader = _Loader(spec)
                 return spec
         return None

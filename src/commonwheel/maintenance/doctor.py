@@ -113,7 +113,9 @@ def _check_entry(link: Manifest) -> Iterator[Finding]:
         problem = f"{link.name} {link.version}: its store entry {link.entry} is missing"
         yield Finding(problem, _reinstall(f"{link.name}=={link.version}"))
     except OSError as error:
-        problem = f"{link.name} {link.version}: its store entry {link.entry} cannot be read"
+        problem = (
+            f"{link.name} {link.version}: its store entry {link.entry} cannot be read"
+        )
         mend = f"give this user read access to {link.entry.parent.parent}"
         yield Finding(f"{problem} ({error.strerror})", mend)
 

@@ -21,11 +21,10 @@ What it relies on, all of it beside this file::
 
 What it does:
 
-* A path hook claims site-packages, and only that folder (and real folders below
-  it that have a twin in the view), so the place of its distributions on
-  ``sys.path`` is the place of site-packages, and a process that has dropped
-  site-packages and what lies below it from ``sys.path`` (an isolated build) sees
-  none of them.
+* A path hook claims site-packages, the real folders below it that have a twin in
+  the view, and the view, but no other folder. So the place of linked distributions
+  on ``sys.path`` is the place of site-packages, and a process that has dropped
+  site-packages and the view from ``sys.path`` (an isolated build) sees none of them.
 * A name is looked up in the real folder, then in the view, by the interpreter's
   own ``FileFinder``; modules get the view's path as ``__file__``. A package that
   both provide is one package with both folders on its ``__path__``, the folder
@@ -53,23 +52,29 @@ import _frozen_importlib_external as _external
 import os as _os
 import sys as _sys
 
+TYPE_CHECKING = False  # known to type checkers; `typing` is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
 _LINKS = _os.sep.join(("", "_commonwheel", "links", ""))
 _VIEW = _os.sep.join(("", "_commonwheel", "view"))
 
-_LOADERS = _external._get_supported_file_loaders()
+_LOADERS = _external._get_supported_file_loaders()  # type: ignore[attr-defined]
 _SUFFIXES = [suffix for _, suffixes in _LOADERS for suffix in suffixes]
 
 # Probed by `site` at every start, never linked: not worth listing the view.
 _CUSTOMIZE = ("sitecustomize", "usercustomize")
 
-_sites = []  # type: list[str]  # the site-packages folders that are served
+_sites: "list[str]" = []  # the site-packages folders that are served
 
 
 class MissingEntryError(ImportError):
     """A linked distribution whose entry is not in the store, or not readable."""
 
 
-def _owner(site, target):
+def _owner(site: str, target: str) -> "tuple[str, str, str] | None":
     """Name, version, entry of the installed distribution whose entry holds ``target``."""
     try:
         manifests = _os.listdir(site + _LINKS)
@@ -91,7 +96,7 @@ def _owner(site, target):
     return None
 
 
-def _refuse_dangling(site, link, name):
+def _refuse_dangling(site: str, link: str, name: str) -> None:
     """Raise MissingEntryError if ``link`` promises the module ``name`` in vain."""
     try:
         target = _os.readlink(link)
@@ -103,7 +108,7 @@ def _refuse_dangling(site, link, name):
             return
         reason = "it is empty"
     except OSError as error:
-        reason = error.strerror
+        reason = str(error.strerror)
     owner = _owner(site, target)
     if owner is not None:
         raise MissingEntryError(
@@ -118,16 +123,20 @@ def _refuse_dangling(site, link, name):
 class ViewFinder(_external.FileFinder):
     """The stock finder of a folder of the view, for which a dangling link is an error.
 
-    ``real`` is the folder's twin. If a LinkFinder serves it, that one gives the view's
-    portions of namespace packages as well, and they would come twice.
+    ``real`` is the folder's twin. Where a LinkFinder serves it on the same path, that
+    one gives the view's portions of namespace packages, which would come twice.
     """
 
-    def __init__(self, path, site, real=None):
+    _path_cache: "set[str]"  # the names in the folder, which FileFinder keeps
+
+    def __init__(self, path: str, site: str, real: str = "") -> None:
         _external.FileFinder.__init__(self, path, *_LOADERS)
         self._site = site
         self._real = real
 
-    def find_spec(self, fullname, target=None):
+    def find_spec(
+        self, fullname: str, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         if fullname in _CUSTOMIZE:
             return None
         spec = _external.FileFinder.find_spec(self, fullname, target)
@@ -140,7 +149,12 @@ class ViewFinder(_external.FileFinder):
                 links += [name + _os.sep + "__init__" + suffix for suffix in _SUFFIXES]
             for link in links:
                 _refuse_dangling(self._site, self.path + _os.sep + link, fullname)
-            if isinstance(_sys.path_importer_cache.get(self._real), LinkFinder):
+            # Only on the same path: one that an nspkg.pth has added to the path of a
+            # namespace is gone from it as soon as sys.path changes.
+            parent = _sys.modules.get(fullname.rpartition(".")[0])
+            if self._real in getattr(parent, "__path__", _sys.path) and isinstance(
+                _sys.path_importer_cache.get(self._real), LinkFinder
+            ):
                 return None
         return spec
 
@@ -151,15 +165,17 @@ class LinkFinder(_external.FileFinder):
     A subclass of ``FileFinder`` because pkg_resources and pkgutil dispatch on it.
     """
 
-    def __init__(self, path, site):
+    def __init__(self, path: str, site: str) -> None:
         _external.FileFinder.__init__(self, path, *_LOADERS)
         self._linked = ViewFinder(site + _VIEW + path[len(site) :], site)
 
-    def invalidate_caches(self):
+    def invalidate_caches(self) -> None:
         _external.FileFinder.invalidate_caches(self)
         self._linked.invalidate_caches()
 
-    def find_spec(self, fullname, target=None):
+    def find_spec(
+        self, fullname: str, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         real = _external.FileFinder.find_spec(self, fullname, target)
         if real is not None and real.submodule_search_locations is None:
             return real  # a module file: nothing to merge
@@ -169,13 +185,14 @@ class LinkFinder(_external.FileFinder):
         first, second = real, linked
         if real.loader is None and linked.loader is not None:
             first, second = linked, real
-        both = (first.submodule_search_locations, second.submodule_search_locations)
-        if None not in both:
-            both[0].extend(both[1])
+        folders = first.submodule_search_locations
+        more = second.submodule_search_locations
+        if folders is not None and more is not None:
+            folders.extend(more)
         return first
 
 
-def _hook(path):
+def _hook(path: str) -> _external.FileFinder:
     for site in _sites:
         if isinstance(path, str) and path.startswith(site):
             below = path[len(site) :]
@@ -191,7 +208,11 @@ class _LastResort:
     """Last on ``sys.meta_path``: our answer where another path hook has our folders."""
 
     @staticmethod
-    def find_spec(fullname, path=None, target=None):
+    def find_spec(
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
         if _sys.path_hooks[:1] != [_hook]:
             for folder in _sys.path if path is None else path:
                 try:
@@ -204,8 +225,10 @@ class _LastResort:
         return None
 
 
-def _extend_pkgutil(pkgutil):
-    def list_modules(finder, prefix=""):
+def _extend_pkgutil(pkgutil: "ModuleType") -> None:
+    def list_modules(
+        finder: LinkFinder, prefix: str = ""
+    ) -> "Iterator[tuple[str, bool]]":
         for stock in (_external.FileFinder(finder.path), finder._linked):
             yield from pkgutil.iter_importer_modules(stock, prefix)
 
@@ -213,10 +236,10 @@ def _extend_pkgutil(pkgutil):
     pkgutil.iter_importer_modules.register(LinkFinder, list_modules)
 
 
-def _extend_metadata(metadata):
+def _extend_metadata(metadata: "ModuleType") -> None:
     locate_real = metadata.PathDistribution.locate_file
 
-    def locate_file(self, path):
+    def locate_file(self: object, path: object) -> object:
         found = locate_real(self, path)
         place = str(found)
         for site in _sites:
@@ -229,7 +252,7 @@ def _extend_metadata(metadata):
     metadata.PathDistribution.locate_file = locate_file
 
 
-_EXTENSIONS = {
+_EXTENSIONS: "dict[str, Callable[[ModuleType], None]]" = {
     "pkgutil": _extend_pkgutil,
     "importlib.metadata": _extend_metadata,
     "importlib_metadata": _extend_metadata,
@@ -240,7 +263,11 @@ class _ExtendOnImport:
     """First on ``sys.meta_path``: extends the modules above right after they run."""
 
     @staticmethod
-    def find_spec(fullname, path=None, target=None):
+    def find_spec(
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
         extend = _EXTENSIONS.get(fullname)
         if extend is None:
             return None
@@ -249,7 +276,7 @@ class _ExtendOnImport:
         if spec is not None and isinstance(spec.loader, _external.FileLoader):
             run = spec.loader.exec_module
 
-            def exec_module(module):
+            def exec_module(module: "ModuleType") -> None:
                 run(module)
                 extend(module)
 
@@ -257,21 +284,25 @@ class _ExtendOnImport:
         return spec
 
 
-def install(site=None):
+def _serve(site: str) -> None:
+    if site not in _sites:
+        _sites.append(site)
+    for folder in list(_sys.path_importer_cache):  # looked at before we came
+        if isinstance(folder, str) and folder.startswith(site):
+            _sys.path_importer_cache.pop(folder, None)
+
+
+def install(site: "str | None" = None) -> None:
     """Serve the site-packages folder ``site``, written as it is on ``sys.path``.
 
     Without it (a ``.start`` file cannot name it): all whose view is on ``sys.path``.
     """
-    sites = [site]
-    if site is None:
-        views = [path for path in _sys.path if str(path).endswith(_VIEW)]
-        sites = [view[: -len(_VIEW)] for view in views]
-    for served in sites:
-        if served not in _sites:
-            _sites.append(served)
-        for folder in list(_sys.path_importer_cache):
-            if isinstance(folder, str) and folder.startswith(served):
-                _sys.path_importer_cache.pop(folder, None)
+    if site is not None:
+        _serve(site)
+    else:
+        for path in list(map(str, _sys.path)):
+            if path.endswith(_VIEW):
+                _serve(path[: -len(_VIEW)])
     if _hook not in _sys.path_hooks:
         _sys.path_hooks.insert(0, _hook)
     if _LastResort not in _sys.meta_path:

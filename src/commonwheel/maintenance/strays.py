@@ -1,0 +1,85 @@
+"""Strays: links in an environment whose distribution is gone.
+
+Other installers can leave two kinds. pip does not remove a link that leads nowhere (a
+distribution whose store entry is missing): it asks whether a file exists first. And
+``pip install --ignore-installed`` without the shared store writes over a linked
+distribution, whose links are then in no RECORD; they would be seen again as soon as the
+copied files are uninstalled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from commonwheel import manifest, record, view
+from commonwheel.apply import changing
+from commonwheel.environment import Environment
+from commonwheel.manifest import Manifest
+
+
+def remove_strays(environment: Environment) -> None:
+    """Remove the links in ``environment`` that no installed distribution owns.
+
+    :raises ApplyFailed: the environment cannot be written
+    :raises OSError: the environment cannot be read
+    :raises ValueError: a manifest is damaged, so whose links are whose is not known
+    """
+    # The lock is a file, so it is taken only where there is something to do.
+    if any(True for site in environment.sites for _ in _strays(site)):
+        with changing(environment):
+            for site in environment.sites:
+                for path in list(_strays(site)):
+                    _remove(path, site)
+
+
+def _strays(site: Path) -> Iterator[Path]:
+    manifests = manifest.read_all(site).values()
+    installed = [each for each in manifests if each.path in _listed(site, each)]
+    for each in manifests:
+        if each not in installed:
+            yield site / each.path
+            # Only ours if the wheel had none; who wrote over the rest does not know it.
+            top_level = f"{each.metadata}/top_level.txt"
+            if top_level not in _listed(site, each) and (site / top_level).exists():
+                yield site / top_level
+    yield from _strays_of_view(
+        site / manifest.VIEW,
+        tuple(f"{each.entry}{os.sep}" for each in installed),
+        {view.marker(each.name) for each in installed},
+    )
+
+
+def _strays_of_view(
+    shown: Path, entries: tuple[str, ...], markers: set[str]
+) -> Iterator[Path]:
+    for current, folders, names in os.walk(shown):
+        for name in (*folders, *names):
+            path = os.path.join(current, name)
+            if os.path.islink(path):
+                if not os.readlink(path).startswith(entries):
+                    yield Path(path)
+            elif _is_marker(name) and name not in markers:
+                yield Path(path)
+
+
+def _is_marker(name: str) -> bool:
+    return name.endswith(view.KEEPER) and name != view.KEEPER
+
+
+def _listed(site: Path, each: Manifest) -> list[str]:
+    """What the RECORD of a distribution lists."""
+    try:
+        return record.paths((site / each.metadata / "RECORD").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+
+
+def _remove(path: Path, site: Path) -> None:
+    """Remove a file or link, and the folders that are empty then."""
+    path.unlink()
+    folder = path.parent
+    while folder not in (site, site / manifest.VIEW) and not os.listdir(folder):
+        folder.rmdir()
+        folder = folder.parent

@@ -1,0 +1,153 @@
+"""Unpack: wheel -> the files of an entry, and what linking them needs to know.
+
+Writes into the folders that :class:`commonwheel.wheel.Area` names, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from commonwheel import record, tree, wheel
+from commonwheel.entry import Description, Script, StoredFile
+from commonwheel.errors import InvalidWheel
+from commonwheel.wheel import Area, Member, Wheel
+
+_BLOCK = 1 << 20
+_TOP_LEVEL = "top_level.txt"
+_WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
+"""Metadata that says how a distribution was installed; a wheel's own is not true."""
+
+
+def extract(archive: Wheel, root: Path) -> None:
+    """Write the wheel's files into folders of ``root``, comparing their hashes.
+
+    :raises InvalidWheel: a file is damaged, or not the one that RECORD lists
+    :raises OSError: a file could not be written
+    """
+    made: set[Path] = set()
+    with wheel.open_archive(archive.path) as source:
+        for member in _wanted(archive):
+            target = root / member.area.value / member.path
+            if target.parent not in made:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.add(target.parent)
+            _extract_member(archive, source, member, target)
+
+
+def describe(archive: Wheel, identifier: str, digest: str) -> Description:
+    """What the entry ``identifier`` of a wheel with the sha256 ``digest`` says of it."""
+    by_area: dict[Area, list[Member]] = {area: [] for area in Area}
+    for member in _wanted(archive):
+        by_area[member.area].append(member)
+    paths = tree_paths(archive)
+    metadata = {member.path for member in by_area[Area.METADATA]}
+    return Description(
+        id=identifier,
+        sha256=digest,
+        filename=archive.path.name,
+        name=archive.name,
+        version=archive.version,
+        dist_info=archive.dist_info,
+        root_is_purelib=archive.root_is_purelib,
+        tags=tuple(sorted(map(str, archive.tags))),
+        links=tree.links(path for path in paths if not tree.must_be_real(path)),
+        real=_stored(m for m in by_area[Area.TREE] if tree.must_be_real(m.path)),
+        metadata=tuple(sorted({*metadata, _TOP_LEVEL})),
+        script_files=_stored(by_area[Area.SCRIPTS]),
+        headers=_stored(by_area[Area.HEADERS]),
+        data=_stored(by_area[Area.DATA]),
+        scripts=tuple(Script(**asdict(script)) for script in archive.scripts),
+        files=len(paths),
+        folders=len(tree.folders(paths)),
+        size=sum(member.size for member in by_area[Area.TREE]),
+    )
+
+
+def complete_metadata(archive: Wheel, dist_info: Path) -> str:
+    """Write what the wheel's own metadata lacks; returns the text of its RECORD.
+
+    That has the rows which are the same in every environment.
+    """
+    rows = [
+        record.Row(_recorded_path(archive, member), member.hash, str(member.size))
+        for member in _wanted(archive)
+        if member.area in (Area.TREE, Area.METADATA)
+    ]
+    top_level = dist_info / _TOP_LEVEL
+    if not top_level.exists():
+        # RECORD in an environment has rows of ours; without this file,
+        # `importlib.metadata.packages_distributions` guesses from the rows.
+        names = tree.top_level_names(tree_paths(archive))
+        content = "".join(f"{name}\n" for name in names).encode("utf-8")
+        top_level.write_bytes(content)
+        value = record.encode_digest("sha256", hashlib.sha256(content).digest())
+        path = f"{archive.dist_info}/{_TOP_LEVEL}"
+        rows.append(record.Row(path, value, str(len(content))))
+    text = record.render(sorted(rows))
+    (dist_info / "RECORD").write_bytes(text.encode("utf-8"))
+    return text
+
+
+def tree_paths(archive: Wheel) -> list[str]:
+    """The files that belong in site-packages, relative to it."""
+    return [member.path for member in _wanted(archive) if member.area is Area.TREE]
+
+
+def _wanted(archive: Wheel) -> Iterator[Member]:
+    """The wheel's files that are of use in an entry."""
+    for member in archive.members:
+        if member.area is Area.METADATA:
+            if member.path in wheel.UNRECORDED | _WRITTEN_BY_INSTALLERS:
+                continue
+        elif member.area is Area.TREE and tree.is_bytecode(member.path):
+            continue
+        yield member
+
+
+def _extract_member(
+    archive: Wheel, source: zipfile.ZipFile, member: Member, target: Path
+) -> None:
+    algorithm = member.hash.partition("=")[0]
+    hasher = hashlib.new(algorithm)
+    written = 0
+    with open(target, "xb") as file:
+        for block in _blocks(archive, source, member):
+            hasher.update(block)
+            file.write(block)
+            written += len(block)
+    if member.executable:
+        os.chmod(target, 0o755)  # noqa: S103
+    if written != member.size:
+        reason = f"{written} bytes, not {member.size} as its header says"
+        raise InvalidWheel(archive.path, reason, member.name)
+    if record.encode_digest(algorithm, hasher.digest()) != member.hash.rstrip("="):
+        raise InvalidWheel(archive.path, "its hash is not the one in RECORD", member.name)
+
+
+def _blocks(archive: Wheel, source: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
+    try:
+        with source.open(member.name) as data:
+            while block := data.read(_BLOCK):
+                yield block
+    except (*wheel.DAMAGED, KeyError) as error:
+        reason = f"damaged or incomplete ({error})"
+        raise InvalidWheel(archive.path, reason, member.name) from error
+
+
+def _stored(members: Iterable[Member]) -> tuple[StoredFile, ...]:
+    return tuple(
+        StoredFile(member.path, member.hash, member.size, member.executable)
+        for member in sorted(members, key=lambda member: member.path)
+    )
+
+
+def _recorded_path(archive: Wheel, member: Member) -> str:
+    """Where a member lies relative to site-packages."""
+    if member.area is Area.METADATA:
+        return f"{archive.dist_info}/{member.path}"
+    return member.path

@@ -1,0 +1,199 @@
+"""The command line, in a real virtual environment without pip."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commonwheel.frontends.cli import main
+from wheel_file import write_wheel
+
+VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+@pytest.fixture
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COMMONWHEEL_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    return write_wheel(
+        tmp_path / "wheels",
+        {"sample/__init__.py": "def main():\n    print('hello')\n"},
+        metadata={"entry_points.txt": "[console_scripts]\nhello = sample:main\n"},
+    )
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("given", ["", "bin/python"])
+def test_install_takes_an_environment_or_its_interpreter(
+    venv: Path, wheel: Path, given: str
+) -> None:
+    assert main(["install", "--python", str(venv / given), str(wheel)]) == 0
+    assert run(venv / "bin/hello").stdout == "hello\n"
+
+
+def test_install_takes_a_site_packages_folder(venv: Path, wheel: Path) -> None:
+    site = venv / f"lib/{VERSION}/site-packages"
+    assert main(["install", "--target", str(site), str(wheel)]) == 0
+    assert run(venv / "bin/hello").stdout == "hello\n"
+
+
+def test_install_into_the_active_environment_by_default(
+    venv: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", str(venv))
+    assert main(["install", str(wheel)]) == 0
+    assert run(venv / "bin/hello").stdout == "hello\n"
+
+
+def test_install_refuses_a_folder_that_is_no_site_packages(
+    venv: Path, wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = venv / "elsewhere"
+    folder.mkdir()
+    assert main(["install", "--target", str(folder), str(wheel)]) == 1
+    assert str(folder) in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
+def test_install_says_what_it_did_as_json(
+    venv: Path, wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer = write_wheel(wheel.parent, {"sample.py": ""}, version="2.0")
+    for path in (wheel, newer):
+        assert main(["install", "--python", str(venv), "--json", str(path)]) == 0
+    *_, second = _documents(capsys.readouterr().out)
+    assert [each["version"] for each in second["installed"]] == ["2.0"]
+    assert [each["version"] for each in second["removed"]] == ["1.0"]
+
+
+def test_install_without_wheels_renews_the_runtime(venv: Path, wheel: Path) -> None:
+    main(["install", "--python", str(venv), str(wheel)])
+    runtime = venv / f"lib/{VERSION}/site-packages/_commonwheel.py"
+    expected = runtime.read_bytes()
+    runtime.unlink()
+    assert main(["install", "--python", str(venv)]) == 0
+    assert runtime.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["install", "--python", "nowhere", "six.whl"], "nowhere"),
+        (["install", "six.whl"], "six.whl"),
+        (["install", "six-1.0-py3-none-any.whl"], "six-1.0-py3-none-any.whl"),
+        (["uninstall", "absent"], "absent is not installed"),
+        (["status", "nowhere"], "nowhere"),
+        (["doctor", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_1(
+    venv: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", str(venv))
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["install", "--python", "a", "--target", "b"])
+    assert stopped.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_uninstall_removes_what_install_linked(venv: Path, wheel: Path) -> None:
+    main(["install", "--python", str(venv), str(wheel)])
+    assert main(["uninstall", "--python", str(venv), "Sample"]) == 0
+    assert not (venv / "bin/hello").exists()
+    assert run(venv / "bin/python", "-c", "import sample").returncode == 1
+
+
+def test_status_and_doctor_of_an_environment_without_links(
+    venv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", str(venv)]) == 0
+    assert "0 distributions linked" in capsys.readouterr().out
+    assert main(["doctor", str(venv)]) == 0
+    assert not (venv / f"lib/{VERSION}/site-packages/_commonwheel").exists()
+
+
+def test_status_prints_a_table_and_json(
+    venv: Path, wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["install", "--python", str(venv), str(wheel)])
+    assert main(["status", str(venv)]) == 0
+    table = capsys.readouterr().out
+    assert "sample" in table
+    assert "1 distribution linked" in table
+    assert main(["status", str(venv), "--json"]) == 0
+    (found,) = _documents(capsys.readouterr().out)
+    assert [each["name"] for each in found["linked"]] == ["sample"]
+    assert found["bytes_saved"] > 0
+
+
+def test_doctor_fails_and_says_how_to_mend(
+    venv: Path, wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["install", "--python", str(venv), str(wheel)])
+    (venv / f"lib/{VERSION}/site-packages/_commonwheel.py").unlink()
+    assert main(["doctor", str(venv)]) == 1
+    assert "to mend it: commonwheel install --python" in capsys.readouterr().out
+    assert main(["doctor", str(venv), "--json"]) == 1
+    ((finding,),) = _documents(capsys.readouterr().out)
+    assert finding.keys() == {"problem", "mend"}
+
+
+def test_rich_is_not_imported_where_nothing_is_shown(venv: Path, wheel: Path) -> None:
+    code = (
+        "import sys; from commonwheel.frontends.cli import main;"
+        f"main(['install', '--python', {str(venv)!r}, {str(wheel)!r}]);"
+        "sys.exit('rich' in sys.modules)"
+    )
+    assert run(sys.executable, "-c", code).returncode == 0
+
+
+def test_it_is_a_module_too() -> None:
+    asked = run(sys.executable, "-m", "commonwheel", "--version")
+    assert asked.stdout.startswith("commonwheel ")
+
+
+def _documents(text: str) -> list[dict[str, list[dict[str, str]]]]:
+    decoder, found, position = json.JSONDecoder(), [], 0
+    while text[position:].strip():
+        document, length = decoder.raw_decode(text[position:].lstrip())
+        position = len(text) - len(text[position:].lstrip()) + length
+        found.append(document)
+    return found
+
+
+def test_ctrl_c_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("commonwheel.frontends.cli.of_interpreter", interrupt)
+    assert main(["install", os.devnull]) == 1
+    assert "interrupted" in capsys.readouterr().err

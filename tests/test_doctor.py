@@ -1,0 +1,144 @@
+"""Doctor: one finding for each thing that is wrong, and none for what is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commonwheel.environment import Environment, of_interpreter
+from commonwheel.files import remove_tree
+from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.maintenance.doctor import Finding, examine
+from commonwheel.store import Store
+from wheel_file import write_wheel
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return of_interpreter(folder)
+
+
+@pytest.fixture
+def linked(tmp_path: Path, environment: Environment, store: Store) -> Environment:
+    wheels = [
+        write_wheel(tmp_path / "wheels", {"one/__init__.py": ""}, "one"),
+        write_wheel(tmp_path / "wheels", {"two.py": ""}, "two"),
+        write_wheel(tmp_path / "wheels", {"space/three/__init__.py": ""}, "three"),
+    ]
+    install_wheels([WheelRequest(wheel) for wheel in wheels], environment, store)
+    return environment
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_nothing_is_wrong_with_a_fresh_environment(environment: Environment) -> None:
+    assert examine(environment) == []
+
+
+def test_nothing_is_wrong_after_linking(linked: Environment) -> None:
+    assert examine(linked) == []
+
+
+def test_a_missing_entry_names_the_distribution_the_entry_and_the_command(
+    linked: Environment, store: Store
+) -> None:
+    (entry,) = (store.root / "entries").glob("two-*")
+    remove_tree(entry)
+    found = only(examine(linked))
+    assert "two 1.0" in found.problem
+    assert str(entry) in found.problem
+    assert found.mend.endswith("--force-reinstall --no-deps two==1.0")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_an_entry_that_may_not_be_read(
+    linked: Environment, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = (store.root / "entries").glob("two-*")
+    listing = os.listdir
+
+    def refuse(path: str | Path) -> list[str]:  # root may read everything
+        if str(path).startswith(str(entry)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    found = only(examine(linked))
+    assert "Permission denied" in found.problem
+    assert "read access" in found.mend
+
+
+@pytest.mark.parametrize(
+    "name", ["_commonwheel.py", "00_commonwheel.pth", "00_commonwheel_rt.start"]
+)
+def test_a_missing_or_damaged_part_of_the_runtime(
+    linked: Environment, store: Store, name: str
+) -> None:
+    path = linked.scheme.purelib / name
+    path.unlink()
+    found = examine(linked)
+    assert f"{path} is missing" in found[0].problem
+    path.write_text("(")
+    assert str(path) in examine(linked)[0].problem
+    install_wheels([], linked, store)  # what the finding says to do
+    assert examine(linked) == []
+
+
+def test_a_start_up_file_that_the_interpreter_skips(linked: Environment) -> None:
+    # with the same effect as a hidden file, which only macOS has
+    (linked.scheme.purelib / "_commonwheel.py").write_text("raise ImportError")
+    assert any("skipped at the start" in each.problem for each in examine(linked))
+
+
+@pytest.mark.parametrize("content", ["", "commonwheel: 2\n", "commonwheel: 1\nname: x\n"])
+def test_a_damaged_manifest(linked: Environment, content: str) -> None:
+    path = linked.scheme.purelib / "_commonwheel/links/two.link"
+    path.write_text(content)
+    found = examine(linked)
+    assert f"{path} is damaged" in found[0].problem
+    assert found[0].mend.endswith(" two")
+
+
+def test_a_distribution_that_is_linked_but_not_installed(linked: Environment) -> None:
+    remove_tree(linked.scheme.purelib / "two-1.0.dist-info")
+    assert "not listed as installed" in only(examine(linked)).problem
+
+
+def test_a_manifest_that_was_installed_over(linked: Environment) -> None:
+    record = linked.scheme.purelib / "two-1.0.dist-info/RECORD"
+    record.write_text("two.py,,\ntwo-1.0.dist-info/RECORD,,\n")
+    assert "left over" in only(examine(linked)).problem
+
+
+Damage = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda view: (view / "one").unlink(), "one 1.0"),
+        (lambda view: (view / "space/three").unlink(), "three 1.0"),
+        (lambda view: (view / "stray").symlink_to("/nowhere"), "stray belongs to no"),
+    ],
+)
+def test_links_that_are_missing_or_nobody_s(
+    linked: Environment, damage: Damage, problem: str
+) -> None:
+    damage(linked.scheme.purelib / "_commonwheel/view")
+    assert problem in only(examine(linked)).problem
+
+
+def test_looking_changes_nothing(tmp_path: Path, linked: Environment) -> None:
+    before = sorted((str(p), p.lstat().st_mtime_ns) for p in tmp_path.rglob("*"))
+    examine(linked)
+    assert sorted((str(p), p.lstat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
