@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import interpreters
 import pytest
-from environments import Environment, Templates
+
+import interpreters
+from environments import Environment, Templates, copy_environment
+from neighbourhood import NEIGHBOURS, Stage, write_wheels
 from wheelhouse import NEWEST_PIP, Sample, Wheelhouse, write_sample
 
 DEFAULT_PYTHON = "3.12"
@@ -70,3 +73,35 @@ def make(tmp_path: Path, templates: Templates, python: Path) -> Make:
 def environment(make: Make) -> Environment:
     """An environment with the newest pip, and commonwheel."""
     return make()
+
+
+@pytest.fixture(scope="session")
+def neighbourhood(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheels of a subject and its neighbours."""
+    folder = tmp_path_factory.mktemp("neighbourhood")
+    write_wheels(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["23.2", NEWEST_PIP])
+def prepared(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: Templates,
+    python: Path,
+    neighbourhood: Path,
+) -> Stage:
+    """What :func:`stage` copies."""
+    root = tmp_path_factory.mktemp("prepared")
+    environment = templates.make(root / "environment", python, request.param)
+    before = environment.tree()
+    environment.install(*NEIGHBOURS, wheels=neighbourhood)
+    return Stage(environment, neighbourhood, before)
+
+
+@pytest.fixture
+def stage(prepared: Stage, tmp_path: Path) -> Iterator[Stage]:
+    path = tmp_path / "environment"
+    copy_environment(prepared.environment.path, path)
+    yield prepared._replace(environment=Environment(path, prepared.environment.store))
+    shutil.rmtree(path)

@@ -110,7 +110,7 @@ class Environment:
         linked: bool = True,
         **kwargs: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """``pip install``, offline; requirements are looked up in the folder ``wheels``."""
+        """``pip install``, offline; the folder ``wheels`` is where it looks."""
         options = ["--no-index"]
         options += ["--find-links", str(wheels)] if wheels else []
         options += ["--use-shared-store"] if linked else []
@@ -290,9 +290,7 @@ class Templates:
             *wanted,
         )
         # What pip needs is compiled once, here.
-        environment.install(
-            "six", wheels=self._wheelhouse.folder, linked=commonwheel
-        )
+        environment.install("six", wheels=self._wheelhouse.folder, linked=commonwheel)
         environment.pip("list")
         environment.pip("uninstall", "-y", "six")
         forget_runtime(environment.site)
@@ -314,8 +312,10 @@ def forget_runtime(site: Path) -> None:
         (site / name).unlink(missing_ok=True)
     for compiled in (site / "__pycache__").glob("_commonwheel.*"):
         compiled.unlink()
+    if not os.listdir(site / "__pycache__"):
+        (site / "__pycache__").rmdir()
 
 
 def this_python() -> Path:
     """The base interpreter of the one that runs the tests."""
-    return Path(sys._base_executable)  # type: ignore[attr-defined]  # noqa: SLF001
+    return Path(sys._base_executable)  # type: ignore[attr-defined]

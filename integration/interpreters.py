@@ -18,15 +18,14 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 """What the package supports."""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def find(version: str) -> Path | None:
     """The base interpreter of Python ``version`` (as in ``3.12``), or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     installed = sorted(
         (pyenv / "versions").glob(f"{version}.*/bin/python{version}"),
         key=lambda path: [
-            int(part) if part.isdigit() else -1
-            for part in path.parts[-3].split(".")
+            int(part) if part.isdigit() else -1 for part in path.parts[-3].split(".")
         ],
         reverse=True,
     )

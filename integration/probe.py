@@ -1,10 +1,10 @@
 """Says what an environment is like: run by its interpreter, prints facts as JSON.
 
 A stand-alone file, run by ``python -c`` (so that nothing beside it can be imported)
-with one argument, a JSON object: what to look at -> its arguments, see :data:`LOOKS`. A fact is a path-like name
-("module six > loader") and a value; the environment's own folder reads ``<env>``, so
-that the facts of two environments can be compared. What cannot be done (an import that
-fails) is a fact as well.
+with a request as its argument: a JSON object of what to look at -> its arguments, see
+:data:`LOOKS`. A fact is a path-like name ("module six > loader") and a value; the
+environment's own folder reads ``<env>``, so that the facts of two environments can be
+compared. What cannot be done (an import that fails) is a fact as well.
 """
 
 import base64
@@ -31,9 +31,11 @@ compiled = []
 
 
 def note_compilation(event, arguments):
-    """Audit hook: which source files are compiled, instead of loaded as bytecode."""
+    """Audit hook: which modules the import system compiles, for want of bytecode."""
     if event == "compile" and str(arguments[1]).endswith(".py"):
-        compiled.append(str(arguments[1]))
+        caller = sys._getframe(1).f_code.co_filename
+        if caller.startswith("<frozen importlib"):
+            compiled.append(str(arguments[1]))
 
 
 def attempt(function, *arguments):
@@ -163,7 +165,7 @@ def describe_file(file):
 
 
 def is_true(row, data):
-    """Whether hash and size of a row of RECORD are those of ``data``; None: it has none."""
+    """Whether hash and size in a row of RECORD are those of ``data``; None: not given."""
     if row.hash is None:
         return None
     actual = base64.urlsafe_b64encode(hashlib.new(row.hash.mode, data).digest())

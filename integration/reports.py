@@ -1,19 +1,45 @@
-"""What pip and uv say of an environment, as facts: a path-like name and a value.
+"""What pip, uv and its interpreter say of an environment, as facts.
 
-The environment's own folder reads ``<env>``.
+A fact is a path-like name and a value, in which the environment's own folder reads
+``<env>``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from environments import Environment
 
+PROBE = Path(__file__).with_name("probe.py").read_text()
+
 Facts = dict[str, Any]
 Pairs = Iterator[tuple[str, Any]]
+
+
+def of_interpreter(
+    environment: Environment, request: dict[str, Any], **variables: str
+) -> Facts:
+    """The answer of ``probe.py`` in a fresh interpreter."""
+    command = [environment.python, "-c", PROBE, json.dumps(request)]
+    answer = environment.run(*command, variables=variables, timeout=120)
+    facts: Facts = json.loads(answer.stdout)
+    return facts
+
+
+def bytecode(environment: Environment) -> set[str]:
+    """The bytecode files in an environment and in its store."""
+    return {
+        os.path.join(current, name)
+        for root in (environment.path, environment.store)
+        for current, _, files in os.walk(root)
+        for name in files
+        if name.endswith(".pyc")
+    }
 
 
 def of_tools(environment: Environment, uv: str, names: list[str]) -> Facts:

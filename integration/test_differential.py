@@ -8,7 +8,6 @@ interpreters of the two see, ``reports.py`` what pip and uv see; all of it is co
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -24,8 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import interpreters
 import pytest
+
+import interpreters
 import reports
 from environments import (
     RUNTIME,
@@ -41,7 +41,6 @@ from reports import Facts
 from wheelhouse import NEWEST_PIP
 
 HERE = Path(__file__).parent
-PROBE = (HERE / "probe.py").read_text()
 PYTHON = "3.11"
 """What the wheels are for."""
 BY_PATH = "six"
@@ -58,26 +57,30 @@ class Difference:
     where: str
     """Pattern for the whole name of a fact."""
     holds: Callable[[Any, Any], bool]
-    """Whether the values are those expected: plain, linked (links shown as files)."""
+    """Whether the values are as expected: plain, and linked :func:`without_view`."""
     reason: str
 
 
-def only_linked(plain: Any, linked: Any) -> bool:
+def only_linked(plain: object, linked: object) -> bool:
     return plain == MISSING and linked != MISSING
 
 
-def only_plain(plain: Any, linked: Any) -> bool:
+def only_plain(plain: object, linked: object) -> bool:
     return plain != MISSING and linked == MISSING
 
 
-def both(plain: Any, linked: Any) -> bool:
+def same_but_for_view(plain: object, linked: object) -> bool:
+    return plain == linked
+
+
+def both(plain: object, linked: object) -> bool:
     return MISSING not in (plain, linked)
 
 
 def with_other(old: str, new: str) -> Callable[[Any, Any], bool]:
     """The same but for a part of the JSON text."""
 
-    def holds(plain: Any, linked: Any) -> bool:
+    def holds(plain: object, linked: object) -> bool:
         return json.dumps(plain).replace(old, new) == json.dumps(linked)
 
     return holds
@@ -95,6 +98,11 @@ ROW = r".*(metadata|pip show > [^>]*) > file "
 UNINSTALL = rf"pip uninstall > .* > Would .*<env>/{SITE}/"
 SHOWS_WHO = "who installed it is no secret"
 DIFFERENCES = (
+    Difference(
+        r".* > modules > .*|environment > site > .*",
+        same_but_for_view,
+        "modules have their files in the view, where site-packages would have them",
+    ),
     Difference(
         rf"{ROW}.*\.pyc( > .*)?",
         only_plain,
@@ -151,9 +159,7 @@ DIFFERENCES = (
         SHOWS_WHO,
     ),
     Difference(r".*\.dist-info/INSTALLER > (row|content)", both, SHOWS_WHO),
-    Difference(
-        r"pip list > .*", with_other('r": "pip"', 'r": "commonwheel"'), SHOWS_WHO
-    ),
+    Difference(r"pip list > .*", with_other('r": "pip"', 'r": "commonwheel"'), SHOWS_WHO),
     Difference(
         r"pip show > .* > fields",
         with_other("Installer: pip", "Installer: commonwheel"),
@@ -273,9 +279,9 @@ def install(environment: Environment, wheels: list[Wheel], *, linked: bool) -> N
 @pytest.fixture(scope="module")
 def seen(pair: Pair, wheels: list[Wheel]) -> Seen:
     pair.linked.code("")  # the runtime's own bytecode is written at the first start
-    before = bytecode(pair.linked)
+    before = reports.bytecode(pair.linked)
     plain, linked = look(pair.plain, wheels), look(pair.linked, wheels)
-    return Seen(plain, linked, bytecode(pair.linked) - before)
+    return Seen(plain, linked, reports.bytecode(pair.linked) - before)
 
 
 def look(environment: Environment, wheels: list[Wheel]) -> Facts:
@@ -306,15 +312,8 @@ def requests(wheels: list[Wheel]) -> dict[str, dict[str, Any]]:
 
 def probe(environment: Environment, asked: dict[str, Any]) -> dict[str, Facts]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        answers = pool.map(partial(ask, environment), asked.values())
+        answers = pool.map(partial(reports.of_interpreter, environment), asked.values())
         return dict(zip(asked, answers, strict=True))
-
-
-def ask(environment: Environment, request: dict[str, Any], **variables: str) -> Facts:
-    command = [environment.python, "-c", PROBE, json.dumps(request)]
-    answer = environment.run(*command, variables=variables, timeout=120)
-    facts: Facts = json.loads(answer.stdout)
-    return facts
 
 
 def outside(environment: Environment) -> Iterator[tuple[str, Any]]:
@@ -333,16 +332,6 @@ def outside(environment: Environment) -> Iterator[tuple[str, Any]]:
                 yield key, [mode, hashlib.sha256(data).hexdigest()]
 
 
-def bytecode(environment: Environment) -> set[str]:
-    return {
-        os.path.join(current, name)
-        for root in (environment.path, environment.store)
-        for current, _, files in os.walk(root)
-        for name in files
-        if name.endswith(".pyc")
-    }
-
-
 def without_view(value: Any) -> Any:
     """A fact of a linked environment, as if linked files lay in site-packages itself."""
     return json.loads(json.dumps(value).replace(VIEW, ""))
@@ -350,18 +339,18 @@ def without_view(value: Any) -> Any:
 
 def differences(seen: Seen, pattern: str = ".*") -> dict[str, tuple[Any, Any]]:
     """The facts whose names match ``pattern`` that differ: in plain, in linked."""
+    keys = [key for key in {**seen.plain, **seen.linked} if re.fullmatch(pattern, key)]
+    assert keys, f"nothing is known of {pattern}"
     pairs = {
-        key: [without_view(facts.get(key, MISSING)) for facts in (seen.plain, seen.linked)]
-        for key in {**seen.plain, **seen.linked}
-        if re.fullmatch(pattern, key)
+        key: (seen.plain.get(key, MISSING), seen.linked.get(key, MISSING)) for key in keys
     }
-    assert pairs, f"nothing is known of {pattern}"
-    return {key: (one, other) for key, (one, other) in pairs.items() if one != other}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def explanation(key: str, values: tuple[Any, Any]) -> Difference | None:
+    plain, linked = values[0], without_view(values[1])
     for each in DIFFERENCES:
-        if re.fullmatch(each.where, key) and each.holds(*values):
+        if re.fullmatch(each.where, key) and each.holds(plain, linked):
             return each
     return None
 
@@ -411,11 +400,13 @@ def test_uv_reports_the_same(seen: Seen) -> None:
 
 def test_no_module_is_compiled_when_it_is_imported(seen: Seen, pair: Pair) -> None:
     compiled = {key: value for key, value in seen.linked.items() if "> compiled" in key}
-    assert compiled and not any(compiled.values()), compiled
+    assert compiled
+    assert not any(compiled.values()), compiled
     assert not seen.new_bytecode
     elsewhere = str(pair.linked.home / "no-bytecode-here")
     request = {"modules": ["six"]}
-    control = ask(pair.linked, request, PYTHONPYCACHEPREFIX=elsewhere)
+    variables = {"PYTHONPYCACHEPREFIX": elsewhere}
+    control = reports.of_interpreter(pair.linked, request, **variables)
     assert any(path.endswith("/six.py") for path in control["compiled"])
 
 

@@ -18,8 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import interpreters
 import pytest
+
+import interpreters
+import reports
 from environments import RUNTIME, Environment, Templates, Tree, tree
 from wheelhouse import NEWEST_PIP
 
@@ -37,16 +39,17 @@ LINKED = ("first", "second", "third")
 PATIENCE = 60.0
 """Seconds that a server may take to answer for the first time."""
 
-IMPORTS = """
-import json, sys
-compiled = []
-sys.addaudithook(lambda event, arguments: event == "compile"
-    and str(arguments[1]).endswith(".py") and compiled.append(str(arguments[1])))
-import pandas, sklearn.linear_model, sklearn.ensemble, django.db.models
-import fastapi.testclient, uvicorn, jupyterlab.labapp
-import google.cloud.storage, azure.identity.aio
-print(json.dumps(compiled))
-"""
+MODULES = (
+    "pandas",
+    "sklearn.linear_model",
+    "sklearn.ensemble",
+    "django.db.models",
+    "fastapi.testclient",
+    "uvicorn",
+    "jupyterlab.labapp",
+    "google.cloud.storage",
+    "azure.identity.aio",
+)
 GROUPING = """
 import pandas
 frame = pandas.DataFrame({"name": ["a", "b", "a"], "number": [1, 2, 5]})
@@ -106,7 +109,9 @@ def job(tmp_path_factory: pytest.TempPathFactory, templates: Templates) -> Job:
     python = interpreters.require(PYTHON)
     made, seconds = {}, {}
     for name in (*LINKED, "plain"):
-        environment = templates.make(root / name, python, NEWEST_PIP, store=root / "store")
+        environment = templates.make(
+            root / name, python, NEWEST_PIP, store=root / "store"
+        )
         environment.run(python, "-m", "compileall", "-q", environment.site)
         before = tree(environment.path)
         started = time.monotonic()
@@ -155,19 +160,11 @@ def test_a_later_environment_takes_its_bytecode_from_the_store(
     job: Job, name: str
 ) -> None:
     environment = job.environments[name]
-    before = bytecode(environment)
-    assert environment.json(IMPORTS) == []
-    assert bytecode(environment) == before
-
-
-def bytecode(environment: Environment) -> set[str]:
-    return {
-        os.path.join(current, name)
-        for root in (environment.path, environment.store)
-        for current, _, files in os.walk(root)
-        for name in files
-        if name.endswith(".pyc")
-    }
+    before = reports.bytecode(environment)
+    facts = reports.of_interpreter(environment, {"modules": MODULES})
+    assert not [fact for key, fact in facts.items() if key.endswith(" > error")]
+    assert facts["compiled"] == []
+    assert reports.bytecode(environment) == before
 
 
 def test_a_data_frame_is_grouped(environment: Environment) -> None:
@@ -195,7 +192,7 @@ def test_a_service_answers(environment: Environment, tmp_path: Path) -> None:
 def served(environment: Environment, folder: Path) -> Iterator[str]:
     port = free_port()
     program = environment.path / "bin/uvicorn"
-    command = [program, "service:app", "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(program), "service:app", "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, env=environment.variables) as process:
         try:
             yield f"http://127.0.0.1:{port}"

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import interpreters
 import pytest
+
+import interpreters
 from environments import Environment, Templates, assert_untouched, store_contents
 from wheelhouse import NEWEST_PIP, PIPS, Sample, Wheelhouse
 

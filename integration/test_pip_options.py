@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from environments import Environment, Templates, Tree
 from wheelhouse import NEWEST_PIP, Sample, Wheelhouse, write_wheel
 
-ENGINE = re.compile(r"commonwheel\.(?!frontends$|frontends\.pip_start$|frontends\.pip_hook$)")
+ENGINE = re.compile(
+    r"commonwheel\.(?!frontends$|frontends\.pip_start$|frontends\.pip_hook$)"
+)
 """Modules that do the work, and have no business in a pip that is not asked for it."""
 
 Make = Callable[..., Environment]
@@ -63,9 +66,24 @@ FACES = {
     "conf of install": ((), {}, f"[install]\n{ON}", True),
     "conf of all commands": ((), {}, f"[global]\n{ON}", True),
     "conf says no": ((), {}, f"[install]\n{OFF}", False),
-    "conf of install over that of all": ((), {}, f"[global]\n{ON}[install]\n{OFF}", False),
-    "variable 0 over conf": ((), {"PIP_USE_SHARED_STORE": "0"}, f"[install]\n{ON}", False),
-    "variable 1 over conf": ((), {"PIP_USE_SHARED_STORE": "1"}, f"[install]\n{OFF}", True),
+    "conf of install over that of all": (
+        (),
+        {},
+        f"[global]\n{ON}[install]\n{OFF}",
+        False,
+    ),
+    "variable 0 over conf": (
+        (),
+        {"PIP_USE_SHARED_STORE": "0"},
+        f"[install]\n{ON}",
+        False,
+    ),
+    "variable 1 over conf": (
+        (),
+        {"PIP_USE_SHARED_STORE": "1"},
+        f"[install]\n{OFF}",
+        True,
+    ),
     "opposite over conf": (("--no-use-shared-store",), {}, f"[install]\n{ON}", False),
     "opposite over variable": (
         ("--no-use-shared-store",),
@@ -160,14 +178,22 @@ def test_commands_that_do_not_install_take_no_notice(
     variables = _configure(environment, conf)
     offline = ("--no-index", "--find-links", sample.folder)
     environment.pip(
-        "download", *offline, "-d", tmp_path / "downloaded", "sample-pure",
+        "download",
+        *offline,
+        "-d",
+        tmp_path / "downloaded",
+        "sample-pure",
         variables=variables,
     )
     environment.pip(
         "wheel", *offline, "-w", tmp_path / "wheels", "sample-pure", variables=variables
     )
     environment.pip(
-        "lock", *offline, "-o", tmp_path / "pylock.toml", "sample-module",
+        "lock",
+        *offline,
+        "-o",
+        tmp_path / "pylock.toml",
+        "sample-module",
         variables=variables,
     )
     for command in (["list"], ["freeze"], ["check"], ["config", "list"], ["hash", wheel]):
@@ -230,7 +256,11 @@ def test_without_the_option_nothing_of_the_engine_is_imported(
 
 TAMPERINGS = {
     "renamed parameter": ("operations/install/wheel.py", r"\bwheel_path\b", "wheel_file"),
-    "renamed function": ("operations/install/wheel.py", r"\binstall_wheel\b", "put_wheel"),
+    "renamed function": (
+        "operations/install/wheel.py",
+        r"\binstall_wheel\b",
+        "put_wheel",
+    ),
     "renamed class": ("operations/install/wheel.py", r"\bPipScriptMaker\b", "Maker"),
     "renamed command": ("commands/install.py", r"\brun\(self", "carry_out(self"),
 }
@@ -271,10 +301,10 @@ def test_a_pip_without_commonwheel_knows_no_such_option(make: Make, wheel: Path)
 
 
 @pytest.fixture
-def broken_commonwheel(environment: Environment) -> Iterator[Environment]:
+def broken_commonwheel(environment: Environment) -> Environment:
     """An environment whose commonwheel lacks something that it depends on."""
     shutil.rmtree(environment.site / "platformdirs")
-    yield environment
+    return environment
 
 
 def test_a_commonwheel_that_cannot_be_imported_says_so_only_when_it_is_asked_for(
@@ -296,5 +326,5 @@ def test_several_wheels_of_one_command_are_all_linked(
     )
     environment.install(requires, wheels=wheelhouse.folder)
     assert all(environment.is_linked(name) for name in ("many", "six", "idna"))
-    assert (environment.site / f"many-1.dist-info/REQUESTED").is_file()
+    assert (environment.site / "many-1.dist-info/REQUESTED").is_file()
     assert not list(environment.site.glob("six-*.dist-info/REQUESTED"))

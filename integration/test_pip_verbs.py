@@ -1,132 +1,31 @@
 """What is done to installed distributions: upgrades, changes of mind, uninstalling.
 
-Every verb is tried with commonwheel in the environment and with it uninstalled before:
-what it has linked must not depend on it. What uv does is in ``test_uv.py``.
+Verbs are tried with commonwheel in the environment and with it uninstalled before: what
+it has linked must not depend on it. What uv does is in ``test_pip_uv.py``.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from environments import (
-    Environment,
-    Templates,
-    Tree,
-    assert_untouched,
-    copy_environment,
-    store_contents,
+
+from environments import Environment, assert_untouched, store_contents
+from neighbourhood import (
+    NEAR,
+    NEIGHBOURS,
+    SHARED,
+    SUBJECT,
+    Stage,
+    check,
+    check_nothing_left,
+    put,
 )
-from wheelhouse import NEWEST_PIP, write_wheel
+from wheelhouse import write_wheel
 
 Make = Callable[..., Environment]
-
-
-class Stage(NamedTuple):
-    """An environment with a subject, and neighbours that share folders with it."""
-
-    environment: Environment
-    wheels: Path
-    before: Tree
-    """What was in the environment before anything was installed."""
-
-
-NEIGHBOURS = ("near-namespace", "near-regular", "near-module", "near-data")
-SUBJECT = {
-    "1.0": ("subject", "subject.part", "subject.only_one", "subject_module_one"),
-    "2.0": ("subject", "subject.part", "subject.only_two", "subject_module_two"),
-}
-"""What can be imported of each version; more is checked by :func:`_check`."""
-SHARED = ("near_space.subject", "near_space.common.subject", "near_regular.subject")
-NEAR = (
-    "near_space.near",
-    "near_space.common.near",
-    "near_regular",
-    "near_regular.near",
-    "near_module",
-    "near_data",
-)
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("verbs")
-    for version, word in (("1.0", "one"), ("2.0", "two")):
-        _write_subject(folder, version, word, {})
-    # the same version once more, from other bytes
-    _write_subject(folder / "rebuilt", "1.0", "one", {"subject/rebuilt.py": ""})
-    write_wheel(
-        folder,
-        "near-namespace",
-        "1.0",
-        {"near_space/near.py": "", "near_space/common/near.py": ""},
-    )
-    write_wheel(
-        folder,
-        "near-regular",
-        "1.0",
-        {"near_regular/__init__.py": "", "near_regular/near.py": ""},
-    )
-    write_wheel(folder, "near-module", "1.0", {"near_module.py": ""})
-    write_wheel(
-        folder,
-        "near-data",
-        "1.0",
-        {"near_data/__init__.py": "", "{data}/data/share/both/near.txt": ""},
-        entry_points="[console_scripts]\nnear-script = near_data:print\n",
-    )
-    return folder
-
-
-def _write_subject(folder: Path, version: str, word: str, more: dict[str, str]) -> None:
-    files = {
-        "subject/__init__.py": f"VERSION = {version!r}\ndef main(): print(VERSION)\n",
-        "subject/part/__init__.py": "",
-        f"subject/only_{word}.py": "",
-        f"subject_module_{word}.py": "",
-        "near_space/subject.py": "",
-        "near_space/common/subject.py": "",
-        "near_regular/subject.py": "",
-        f"{{data}}/data/share/both/{word}.txt": "",
-        f"{{data}}/scripts/subject-{word}": "#!python\nimport subject\nsubject.main()\n",
-    }
-    write_wheel(
-        folder,
-        "subject",
-        version,
-        {**files, **more},
-        entry_points="[console_scripts]\nsubject = subject:main\n"
-        f"subject-main-{word} = subject:main\n",
-        executable=(f"subject-{version}.data/scripts/subject-{word}",),
-    )
-
-
-@pytest.fixture(scope="module", params=["23.2", NEWEST_PIP])
-def prepared(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    templates: Templates,
-    python: Path,
-    wheels: Path,
-) -> Stage:
-    """What :func:`stage` copies."""
-    root = tmp_path_factory.mktemp("prepared")
-    environment = templates.make(root / "environment", python, request.param)
-    before = environment.tree()
-    environment.install(*NEIGHBOURS, wheels=wheels)
-    return Stage(environment, wheels, before)
-
-
-@pytest.fixture
-def stage(prepared: Stage, tmp_path: Path) -> Iterator[Stage]:
-    path = tmp_path / "environment"
-    copy_environment(prepared.environment.path, path)
-    yield prepared._replace(environment=Environment(path, prepared.environment.store))
-    shutil.rmtree(path)
 
 
 @pytest.fixture(params=["with commonwheel", "without commonwheel"])
@@ -140,73 +39,10 @@ def leave(request: pytest.FixtureRequest) -> Callable[[Environment], None]:
     return leave
 
 
-def _put(stage: Stage, version: str, *options: str, linked: bool) -> None:
-    wheel = stage.wheels / f"subject-{version}-py3-none-any.whl"
-    stage.environment.install(*options, wheel, linked=linked)
-
-
-def _check(stage: Stage, version: str | None, *, linked: bool = True) -> None:
-    """The subject is there in one version only (or not at all); neighbours are there."""
-    environment = stage.environment
-    every = {name for names in SUBJECT.values() for name in names}
-    wanted = {*SUBJECT[version], *SHARED} if version else set()
-    _check_importable(environment, wanted, {*every, *SHARED} - wanted)
-    listed = environment.installed()
-    assert listed.get("subject") == version
-    assert {name: listed[name] for name in NEIGHBOURS} == dict.fromkeys(NEIGHBOURS, "1.0")
-    assert all(environment.is_linked(name) for name in NEIGHBOURS)
-    infos = [path.name for path in environment.site.glob("subject-*")]
-    assert infos == ([f"subject-{version}.dist-info"] if version else [])
-    assert environment.is_linked("subject") == (version is not None and linked)
-    view = environment.site / "_commonwheel/view"
-    shown = [path for path in view.rglob("*") if "subject" in path.name]
-    assert bool(shown) == (version is not None and linked)
-    word = {"1.0": "one", "2.0": "two", None: ""}[version]
-    others = {"one", "two"} - {word}
-    present = {path.rpartition("/")[2] for path in environment.tree()}
-    for other in others:
-        assert not present & {
-            f"only_{other}.py",
-            f"subject_module_{other}.py",
-            f"{other}.txt",
-            f"subject-{other}",
-            f"subject-main-{other}",
-        }
-    if version:
-        assert (environment.path / f"bin/subject-main-{word}").is_file()
-        for script in (f"subject-{word}", "subject"):
-            answer = environment.run(environment.path / "bin" / script)
-            assert answer.stdout == f"{version}\n"
-
-
-def _check_importable(
-    environment: Environment, wanted: set[str], unwanted: set[str]
-) -> None:
-    code = f"""
-import importlib, json
-found = []
-for name in {sorted({*wanted, *unwanted, *NEAR})!r}:
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError:
-        continue
-    found.append([name, bool(getattr(module, "__file__", None))])
-print(json.dumps(found))
-"""
-    found = dict(environment.json(code))
-    assert set(found) == wanted | set(NEAR)
-    assert all(found.values()), "an empty namespace"
-
-
-def _check_nothing_left(stage: Stage) -> None:
-    stage.environment.pip("uninstall", "-y", "subject", *NEIGHBOURS)
-    assert stage.environment.leftovers(stage.before) == set()
-
-
 def test_reports_know_linked_distributions(
     stage: Stage, leave: Callable[[Environment], None]
 ) -> None:
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     environment = stage.environment
     leave(environment)
     assert environment.listed()["subject"] == "1.0"
@@ -233,29 +69,29 @@ def test_uninstalling_one_leaves_its_neighbours_alone(
     stage: Stage, leave: Callable[[Environment], None]
 ) -> None:
     untouched = stage.environment.tree()
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     stored = store_contents(stage.environment.store)
     leave(stage.environment)
     stage.environment.pip("uninstall", "-y", "subject")
-    _check(stage, None)
+    check(stage, None)
     assert_untouched(stage.environment.store, stored)
     # Links of neighbours that were split into folders stay folders, with their markers.
     left = stage.environment.leftovers(untouched)
     assert {path for path in left if "/view/near_" not in path} == set()
     assert not any("subject" in path for path in left)
-    _check_nothing_left(stage)
+    check_nothing_left(stage)
     assert_untouched(stage.environment.store, stored)
 
 
 @pytest.mark.parametrize("neighbour", NEIGHBOURS)
 def test_uninstalling_a_neighbour_leaves_the_other_alone(
-    neighbour: str, make: Make, wheels: Path
+    neighbour: str, make: Make, neighbourhood: Path
 ) -> None:
     environment = make()
     before = environment.tree()
-    environment.install(*NEIGHBOURS, wheels=wheels)
-    stage = Stage(environment, wheels, before)
-    _put(stage, "1.0", linked=True)
+    environment.install(*NEIGHBOURS, wheels=neighbourhood)
+    stage = Stage(environment, neighbourhood, before)
+    put(stage, "1.0", linked=True)
     stored = store_contents(environment.store)
     environment.pip("uninstall", "-y", neighbour)
     prefix = neighbour.replace("-", "_").replace("namespace", "space")
@@ -294,11 +130,11 @@ def test_a_replacement_leaves_nothing_of_what_was_there(
     replacement: str, stage: Stage
 ) -> None:
     first, linked_first, options, then, linked_then = REPLACEMENTS[replacement]
-    _put(stage, first, linked=linked_first)
+    put(stage, first, linked=linked_first)
     stored = store_contents(stage.environment.store)
-    _put(stage, then, *options, linked=linked_then)
-    _check(stage, then, linked=linked_then)
-    _check_nothing_left(stage)
+    put(stage, then, *options, linked=linked_then)
+    check(stage, then, linked=linked_then)
+    check_nothing_left(stage)
     assert_untouched(stage.environment.store, stored)
 
 
@@ -307,33 +143,33 @@ def test_a_replacement_leaves_nothing_of_what_was_there(
 )
 def test_pip_alone_replaces_linked_distributions(replacement: str, stage: Stage) -> None:
     first, _, options, then, _ = REPLACEMENTS[replacement]
-    _put(stage, first, linked=True)
+    put(stage, first, linked=True)
     stored = store_contents(stage.environment.store)
     stage.environment.remove_commonwheel()
-    _put(stage, then, *options, linked=False)
-    _check(stage, then, linked=False)
-    _check_nothing_left(stage)
+    put(stage, then, *options, linked=False)
+    check(stage, then, linked=False)
+    check_nothing_left(stage)
     assert_untouched(stage.environment.store, stored)
 
 
 def test_other_bytes_of_the_same_version_replace_it(stage: Stage) -> None:
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     environment = stage.environment
     stored = store_contents(environment.store)
     rebuilt = stage.wheels / "rebuilt/subject-1.0-py3-none-any.whl"
     environment.install("--force-reinstall", rebuilt)
-    _check(stage, "1.0")
+    check(stage, "1.0")
     assert environment.can_import("subject.rebuilt")
     names = [path.name for path in (environment.store / "entries").iterdir()]
     assert len([name for name in names if name.startswith("subject-1.0-")]) == 2
-    _put(stage, "1.0", "--force-reinstall", linked=True)
-    _check(stage, "1.0")
+    put(stage, "1.0", "--force-reinstall", linked=True)
+    check(stage, "1.0")
     assert not environment.can_import("subject.rebuilt")
     assert_untouched(environment.store, stored)
 
 
 def test_the_same_version_is_left_as_it_is(stage: Stage) -> None:
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     before = stage.environment.tree()
     answer = stage.environment.install("subject==1.0", "-U", wheels=stage.wheels)
     assert "already satisfied" in answer.stdout
@@ -346,20 +182,20 @@ def test_ignoring_what_is_installed_and_linking_replaces_it(
     first: str, then: str, stage: Stage
 ) -> None:
     # pip itself would leave the files, and the metadata of the other version
-    _put(stage, "1.0", linked=first == "linked")
-    _put(stage, then, "--ignore-installed", linked=True)
-    _check(stage, then)
-    _check_nothing_left(stage)
+    put(stage, "1.0", linked=first == "linked")
+    put(stage, then, "--ignore-installed", linked=True)
+    check(stage, then)
+    check_nothing_left(stage)
 
 
 def test_ignoring_what_is_linked_and_copying_the_same_version_takes_over(
     stage: Stage, leave: Callable[[Environment], None]
 ) -> None:
     environment = stage.environment
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     stored = store_contents(environment.store)
     leave(environment)
-    _put(stage, "1.0", "--ignore-installed", linked=False)
+    put(stage, "1.0", "--ignore-installed", linked=False)
     code = "import subject, subject.part; print(subject.__file__)"
     assert environment.code(code) == str(environment.site / "subject/__init__.py")
     assert environment.installed()["subject"] == "1.0"
@@ -372,17 +208,17 @@ def test_ignoring_what_is_linked_and_copying_leaves_no_links_where_commonwheel_i
     stage: Stage,
 ) -> None:
     # Where it is not, pip knows nothing of the links: they stay, behind the copies.
-    _put(stage, "1.0", linked=True)
-    _put(stage, "1.0", "--ignore-installed", linked=False)
-    _check(stage, "1.0", linked=False)
-    _check_nothing_left(stage)
+    put(stage, "1.0", linked=True)
+    put(stage, "1.0", "--ignore-installed", linked=False)
+    check(stage, "1.0", linked=False)
+    check_nothing_left(stage)
 
 
 def test_all_distributions_can_be_uninstalled_with_commonwheel_itself(
     stage: Stage,
 ) -> None:
     environment = stage.environment
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     names = [name for name in environment.listed() if name != "pip"]
     environment.pip("uninstall", "-y", *names)
     assert set(environment.listed()) == {"pip"}
@@ -391,12 +227,14 @@ def test_all_distributions_can_be_uninstalled_with_commonwheel_itself(
 
 
 def test_a_neighbour_that_was_copied_and_a_linked_one_share_a_package(
-    make: Make, wheels: Path
+    make: Make, neighbourhood: Path
 ) -> None:
     environment = make()
     before = environment.tree()
-    environment.install("near-regular", "near-namespace", wheels=wheels, linked=False)
-    environment.install("subject==1.0", wheels=wheels)
+    environment.install(
+        "near-regular", "near-namespace", wheels=neighbourhood, linked=False
+    )
+    environment.install("subject==1.0", wheels=neighbourhood)
     for name in (*SHARED, "near_regular.near", "near_space.near"):
         assert environment.can_import(name)
     environment.pip("uninstall", "-y", "near-regular", "near-namespace")
@@ -434,7 +272,7 @@ def test_files_that_two_distributions_have_survive_the_one_that_is_uninstalled_l
 
 
 def test_what_is_left_without_the_runtime_can_be_uninstalled(stage: Stage) -> None:
-    _put(stage, "1.0", linked=True)
+    put(stage, "1.0", linked=True)
     environment = stage.environment
     environment.remove_commonwheel()
     for name in ("00_commonwheel.pth", "00_commonwheel_rt.start", "_commonwheel.py"):

@@ -18,8 +18,8 @@ from test_runtime import *  # noqa: E402, F403 - its tests run here again
 VERSIONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def python(request: pytest.FixtureRequest) -> str:  # type: ignore[no-redef]
+@pytest.fixture(scope="module", params=VERSIONS)  # type: ignore[no-redef]
+def python(request: pytest.FixtureRequest) -> str:
     """Each interpreter in turn, in place of the one that runs the tests."""
     version: str = request.param
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

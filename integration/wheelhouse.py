@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[1]
 PIPS = ("22.3", "23.2", "24.0", "24.3", "25.3", "26.3")
 NEWEST_PIP = PIPS[-1]
 
-BACKENDS = ("setuptools", "wheel", "hatchling", "tomli")
+BACKENDS = ("setuptools", "wheel", "hatchling", "editables", "tomli")
 """To build projects with; the last is for hatchling on Python 3.10."""
 REAL = ("six", "idna", "attrs")
 """Pure wheels from the index: a module, a package, a package of two names."""
@@ -30,7 +30,7 @@ REAL = ("six", "idna", "attrs")
 Files = Mapping[str, "str | bytes"]
 
 
-def write_wheel(  # noqa: PLR0913  every one is a property of a wheel
+def write_wheel(
     folder: Path,
     name: str,
     version: str,
@@ -142,7 +142,7 @@ class _Extension(NamedTuple):
     tag: str
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _an_extension_of(python: Path) -> _Extension:
     code = """
 import glob, importlib.util, json, os, sys, sysconfig
@@ -225,7 +225,10 @@ def _write_sample(folder: Path, version: str, extension: _Extension) -> None:
         f"sample-console-{tied} = sample_data:main\n"
         "[gui_scripts]\nsample-gui = sample_data:main\n"
         "[sample.plugins]\none = sample_data\n",
-        executable=(f"sample_data-{version}.data/scripts/sample-{tied}.sh",),
+        executable=(
+            f"sample_data-{version}.data/scripts/sample-{tied}.sh",
+            f"sample_data-{version}.data/scripts/sample-script",
+        ),
     )
     write_wheel(
         folder,

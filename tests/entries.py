@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import CACHE_TAG
-
 from commonwheel import tree
 from commonwheel.entry import Description, Entry, Script, StoredFile
+from conftest import CACHE_TAG
 from wheel_file import hash_and_size, render
 
 
@@ -44,7 +43,8 @@ def make_entry(
                 write(root / "tree", {compiled(path): f"bytecode of {files[path]}"})
     described = {f"{dist_info}/{key}": value for key, value in metadata.items()}
     rows = [
-        (key, *hash_and_size(value.encode())) for key, value in (files | described).items()
+        (key, *hash_and_size(value.encode()))
+        for key, value in (files | described).items()
     ]
     description = Description(
         id=root.name,

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import uninstallers
-from conftest import make_environment
-from entries import compiled, make_entry
-from folders import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import uninstallers
 from commonwheel import manifest
 from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
@@ -23,6 +20,9 @@ from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment, LinkConflict
 from commonwheel.plan import Plan, Request, plan_links, plan_removal
 from commonwheel.view import KEEPER
+from conftest import make_environment
+from entries import compiled, make_entry
+from folders import shown
 
 
 class Wheel(NamedTuple):
@@ -118,7 +118,7 @@ def check_bytecode(view: Path, files: dict[str, str]) -> None:
             assert found.read_text() == f"bytecode of {content}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(STEPS)
 def test_shows_what_copying_would_give(steps: list[Install | Remove]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +178,7 @@ def test_a_file_where_another_has_a_folder_is_refused(
 ) -> None:
     install(environment, make_entry(tmp_path, "one", {there: ""}))
     before = shown(site / manifest.VIEW)
-    with pytest.raises(LinkConflict, match="two cannot be linked: (n/)?x"):
+    with pytest.raises(LinkConflict, match=r"two cannot be linked: (n/)?x"):
         install(environment, make_entry(tmp_path, "two", {wanted: ""}))
     assert shown(site / manifest.VIEW) == before
     with pytest.raises(LinkConflict):

@@ -71,10 +71,12 @@ def uv(site: Path, name: str) -> None:
     for folder in visited:
         if (folder / "__pycache__").is_dir():
             shutil.rmtree(folder / "__pycache__")
-    for folder in sorted(visited, key=lambda path: -len(path.parts)):
-        while folder != site:
+    pending = sorted(visited, key=lambda path: len(path.parts))
+    while pending:
+        folder = pending.pop()
+        if folder != site:
             try:
                 folder.rmdir()
             except OSError:
-                break
-            folder = folder.parent
+                continue
+            pending.append(folder.parent)

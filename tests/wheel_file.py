@@ -1,7 +1,7 @@
 """Wheels written by hand, right ones and wrong ones.
 
-``write_wheel(folder, {"six.py": "x = 1"})`` writes a right one. What can be wrong with one
-is an argument each. The builder knows nothing of the code under test.
+``write_wheel(folder, {"six.py": "x = 1"})`` writes a right one. What can be wrong with
+one is an argument each. The builder knows nothing of the code under test.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import csv
 import hashlib
 import io
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -62,8 +63,10 @@ def write_wheel(
         if "RECORD" not in standard:
             text = render(edit_record([*rows, (record, "", "")]))
             archive.writestr(_member(record, False), text)
-        for member, value in extra:
-            archive.writestr(member, value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # duplicate names are what is wanted
+            for member, value in extra:
+                archive.writestr(member, value)
     return path
 
 
@@ -85,3 +88,9 @@ def _member(name: str, executable: bool) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = (0o100755 if executable else 0o100644) << 16
     return info
+
+
+def change_hash(name: str) -> Callable[[Rows], Rows]:
+    """For ``edit_record``: a wrong hash for one file."""
+    wrong = hash_and_size(b"something else")[0]
+    return lambda rows: [(n, wrong if n == name else h, s) for n, h, s in rows]

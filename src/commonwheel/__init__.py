@@ -7,11 +7,7 @@ The public interface::
     install_wheels([WheelRequest(path)], environment_of(python), Store(folder))
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # known to type checkers; see below for why nothing is imported
 if TYPE_CHECKING:
     from commonwheel.environment import Environment as Environment
     from commonwheel.environment import of_interpreter as environment_of
@@ -44,8 +40,11 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    # Names are resolved when used (:pep:`562`): this package is imported at the start of
-    # every interpreter that has it (see frontends/pip_start.py).
+    # Names are resolved when used (:pep:`562`), and `importlib` is imported then: this
+    # package is imported at the start of every interpreter that has it (see
+    # frontends/pip_start.py).
+    from importlib import import_module
+
     if name not in _PLACES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

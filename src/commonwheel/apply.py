@@ -66,23 +66,30 @@ def changing(environment: Environment) -> Iterator[None]:
     folder = site / manifest.FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / _LOCK, fallback_to_soft=False):
-            try:
-                yield
-            finally:
-                _leave_nothing(folder)
+        try:
+            with FileLock(folder / _LOCK, fallback_to_soft=False):
+                try:
+                    for each in environment.sites:
+                        _sweep(each / manifest.FOLDER)
+                    yield
+                finally:
+                    _leave_nothing(folder)
+        finally:
+            _remove_if_empty(folder)
     except OSError as error:
         raise ApplyFailed(site, explain(error)) from error
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was stopped has left; the lock says that it is gone."""
+    for stage in folder.glob(f"{_STAGE}*"):
+        files.remove_tree(stage)
+
+
 def _leave_nothing(folder: Path) -> None:
-    """Remove our folder if nothing is linked; who waits for the lock makes it again."""
-    try:
-        if os.listdir(folder) == [_LOCK]:
-            (folder / _LOCK).unlink()
-            folder.rmdir()
-    except OSError:
-        pass
+    """Remove the lock if nothing is linked; who waits for it makes another one."""
+    if os.listdir(folder) == [_LOCK]:
+        (folder / _LOCK).unlink()
 
 
 def apply(plan: Plan) -> None:
@@ -130,9 +137,6 @@ def _make_known(plan: Plan, change: _Change) -> None:
 @contextmanager
 def _transaction(site: Path) -> Iterator[_Change]:
     folder = site / manifest.FOLDER
-    folder.mkdir(exist_ok=True)
-    for left in folder.glob(f"{_STAGE}*"):
-        files.remove_tree(left)  # by a process that was killed: we hold the lock
     stage = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGE))
     change = _Change(stage)
     try:
@@ -316,7 +320,7 @@ class _Change:
         if folder.is_dir():
             return
         self._make_folder(folder.parent)
-        self._undo.append(partial(_remove_empty, folder))
+        self._undo.append(partial(_remove_if_empty, folder))
         folder.mkdir()
 
     def _remove_folder(self, folder: Path) -> bool:
@@ -353,17 +357,11 @@ def _swap_back(staged: Path, path: Path, new: tuple[int, int]) -> None:
         files.exchange(staged, path)
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
-    except OSError as error:
-        if error.errno not in (
-            errno.ENOENT,
-            errno.ENOTDIR,
-            errno.ENOTEMPTY,
-            errno.EEXIST,
-        ):
-            raise
+    except OSError:
+        pass
 
 
 def _make_again(folder: Path, mode: int) -> None:

@@ -60,12 +60,18 @@ def publish(staged: Path, destination: Path) -> None:
 
 @contextmanager
 def staging(parent: Path, prefix: str = "") -> Iterator[Path]:
-    """A new private folder in ``parent``; what is left in it at the end is removed."""
+    """A new private folder in ``parent``; what is left in it at the end is removed.
+
+    If that fails, it is left: it says nothing of what was done with the folder.
+    """
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     try:
         yield folder
     finally:
-        remove_tree(folder)
+        try:
+            remove_tree(folder)
+        except OSError:
+            pass
 
 
 def remove_tree(folder: Path) -> None:

@@ -312,6 +312,7 @@ def _seal(root: Path) -> None:
     """Make an entry read-only, but for bytecode notes and new bytecode."""
     for area in Area:
         files.seal(root / area.value)
-    (root / "entry.json").chmod(files.READ_ONLY_FILE)
+    for file in (root / "entry.json", *(root / "bytecode").iterdir()):
+        file.chmod(files.READ_ONLY_FILE)
     for folder in (root, root / "bytecode"):
         folder.chmod(0o755)

@@ -5,13 +5,14 @@ Pure functions of the paths of its files, relative to the tree, with ``/``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 
 _START_UP = (".pth", ".start")
 """Files that :mod:`site` reads in site-packages itself (:pep:`829` for the second)."""
 _CUSTOMIZE = frozenset({"sitecustomize", "usercustomize"})
 """Modules that :mod:`site` imports at start-up, maybe before the runtime is there."""
+
+_MODULES = (".py", ".pyc", ".so", ".pyd")
 
 
 def must_be_real(path: str) -> bool:
@@ -40,7 +41,9 @@ def top_level_names(paths: Iterable[str]) -> list[str]:
     names: set[str] = set()
     for path in paths:
         top, _, below = path.partition("/")
-        names.add(top if below else inspect.getmodulename(top) or top)
+        if below or top.endswith(_MODULES):
+            # extension modules of whatever Python and platform, not of this one
+            names.add(top if below else top.partition(".")[0])
     return sorted(name for name in names if "." not in name)
 
 

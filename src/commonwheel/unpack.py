@@ -130,13 +130,9 @@ def _extract_member(
 
 
 def _blocks(archive: Wheel, source: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
-    try:
-        with source.open(member.name) as data:
-            while block := data.read(_BLOCK):
-                yield block
-    except (*wheel.DAMAGED, KeyError) as error:
-        reason = f"damaged or incomplete ({error})"
-        raise InvalidWheel(archive.path, reason, member.name) from error
+    with wheel.reading(archive.path, member.name), source.open(member.name) as data:
+        while block := data.read(_BLOCK):
+            yield block
 
 
 def _stored(members: Iterable[Member]) -> tuple[StoredFile, ...]:

@@ -16,7 +16,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -43,7 +44,7 @@ STRONG_HASHES = frozenset(
 UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 """Members of ``.dist-info`` that RECORD does not vouch for."""
 
-DAMAGED = (
+_DAMAGED = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -51,6 +52,7 @@ DAMAGED = (
     EOFError,
     NotImplementedError,  # a compression or version that zipfile does not know
     RuntimeError,  # encrypted
+    KeyError,  # another archive than it was a moment ago
     ValueError,  # offsets and names that make no sense
     struct.error,
     OverflowError,
@@ -150,15 +152,23 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     :raises InvalidWheel: it is not a zip archive, or not a complete one
     :raises OSError: the file cannot be read
     """
-    try:
+    with reading(path):
         return zipfile.ZipFile(path)
-    except DAMAGED as error:
-        raise InvalidWheel(path, f"damaged or incomplete archive ({error})") from error
+
+
+@contextmanager
+def reading(path: Path, member: str | None = None) -> Iterator[None]:
+    """What :mod:`zipfile` raises for a bad archive becomes InvalidWheel."""
+    reason = "damaged or incomplete"
+    try:
+        yield
+    except _DAMAGED as error:
+        raise InvalidWheel(path, f"{reason} ({error})", member) from error
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         # zipfile was sent to a place before the beginning of the file
-        raise InvalidWheel(path, "damaged or incomplete archive") from error
+        raise InvalidWheel(path, reason, member) from error
 
 
 def name(path: Path) -> str:
@@ -197,15 +207,14 @@ def _read_archive(
 
     def text(name: str) -> str:
         member = f"{dist_info}/{name}"
+        if member not in files:
+            raise InvalidWheel(path, f"it has no {member}")
+        with reading(path, member):
+            content = archive.read(member)
         try:
-            return archive.read(member).decode("utf-8")
-        except KeyError:
-            raise InvalidWheel(path, f"it has no {member}") from None
+            return content.decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidWheel(path, "not UTF-8", member) from None
-        except DAMAGED as error:
-            reason = f"damaged or incomplete ({error})"
-            raise InvalidWheel(path, reason, member) from error
 
     _check_metadata(path, text("METADATA"), name, version)
     root_is_purelib = _read_wheel_file(path, text("WHEEL"))

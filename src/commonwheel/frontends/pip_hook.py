@@ -128,7 +128,7 @@ def _find_seam() -> Seam | None:
         template = installer.PipScriptMaker.script_template
         parameters = inspect.signature(original).parameters
         known = (
-            _NEEDED <= parameters.keys()
+            parameters.keys() >= _NEEDED
             and isinstance(template, str)
             and callable(locations.get_scheme)
             and issubclass(exceptions.InstallationError, Exception)

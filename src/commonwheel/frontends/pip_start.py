@@ -1,5 +1,6 @@
-"""Waits for ``pip install`` and ``pip uninstall``: imported at the start of every interpreter that has
-commonwheel beside it, by ``commonwheel_pip.pth`` (and ``.start``, :pep:`829`).
+"""Waits for ``pip install`` and ``pip uninstall``: imported at the start of every
+interpreter that has commonwheel beside it, by ``commonwheel_pip.pth`` (and ``.start``,
+:pep:`829`).
 
 Nothing of pip or of the rest of commonwheel is imported before pip itself imports one of
 these commands, so a program that is not pip pays for one small module.
@@ -12,7 +13,8 @@ _COMMANDS = ("pip._internal.commands.install", "pip._internal.commands.uninstall
 
 class _Loader:
     """The loader of pip's command, followed by ours. (Not patched into the loader: in
-    ``pip.pyz`` one ``zipimporter`` loads every module of the folder.)"""
+    ``pip.pyz`` one ``zipimporter`` loads every module of the folder.)
+    """
 
     def __init__(self, spec):  # type: ignore[no-untyped-def]
         self._spec = spec
@@ -32,7 +34,7 @@ class _Loader:
             from commonwheel.frontends import pip_hook
 
             pip_hook.register(module)
-        except Exception:  # pip must work whatever became of this package
+        except Exception:  # noqa: BLE001  pip works whatever became of this package
             return
 
 

@@ -1,0 +1,265 @@
+"""Applying a plan: completely or not at all."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commonwheel import apply as apply_module
+from commonwheel import files, manifest
+from commonwheel.apply import apply, changing
+from commonwheel.entry import Entry
+from commonwheel.environment import Environment
+from commonwheel.errors import ApplyFailed
+from commonwheel.plan import Request, plan_links, plan_removal
+from conftest import make_environment
+from entries import make_entry, write
+from faults import fault
+from folders import Snapshot, snapshot
+
+Act = Callable[[], None]
+Operation = Callable[[Environment, Path], Act]
+Prepared = tuple[Act, Snapshot]
+
+
+def install(environment: Environment, *entries: Entry) -> None:
+    with changing(environment):
+        apply(plan_links([Request(entry) for entry in entries], environment))
+
+
+def uninstall(environment: Environment, *names: str) -> None:
+    with changing(environment):
+        apply(plan_removal(names, environment))
+
+
+def full(store: Path, version: str) -> Entry:
+    """An entry with everything that an entry can have."""
+    return make_entry(
+        store,
+        "full",
+        {"p/__init__.py": version, f"only{version}.py": "", "full.pth": f"# {version}"},
+        version,
+        scripts={"same": "p:main", f"only-{version}": "p:main"},
+        script_files={"own": f"#!python\n{version}"},
+        data={f"share/doc/{version}/full.txt": version, "share/same.txt": version},
+        headers={"full.h": version},
+    )
+
+
+def a_batch(environment: Environment, store: Path) -> Act:
+    two = make_entry(store, "two", {"p/two.py": "", "q/two.py": ""})
+    return lambda: install(environment, full(store, "1"), two)
+
+
+def an_upgrade(environment: Environment, store: Path) -> Act:
+    install(environment, full(store, "1"))
+    return lambda: install(environment, full(store, "2"))
+
+
+def a_reinstallation(environment: Environment, store: Path) -> Act:
+    install(environment, full(store, "1"))
+    return lambda: install(environment, full(store, "1"))
+
+
+def a_split(environment: Environment, store: Path) -> Act:
+    install(environment, full(store, "1"))
+    two = make_entry(store, "two", {"p/__init__.py": "2", "p/two.py": ""}, bytecode=False)
+    three = make_entry(store, "three", {"p/three.py": ""})
+    install(environment, two)
+    files = {"only1.py": "override", "q/__init__.py": ""}
+    install(environment, make_entry(store, "four", files))
+    return lambda: install(environment, three, make_entry(store, "five", {"q/5.py": ""}))
+
+
+def a_removal(environment: Environment, store: Path) -> Act:
+    install(environment, full(store, "1"), make_entry(store, "two", {"p/two.py": ""}))
+    return lambda: uninstall(environment, "full")
+
+
+OPERATIONS = [*(a_batch, an_upgrade, a_reinstallation, a_split, a_removal)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("error", "exchange"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (KeyboardInterrupt(), True),
+        (KeyboardInterrupt(), False),
+    ],
+    ids=["error", "interrupt", "interrupt, no exchange"],
+)
+def test_all_or_nothing(
+    environment: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+    error: BaseException,
+    exchange: bool,
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(files, "_renameat2", None)
+    root = environment.scheme.data
+    act, before = prepare(operation, environment, tmp_path)
+    failures = 0
+    for number in itertools.count():
+        with fault(root, number, error) as planned:
+            try:
+                act()
+            except (ApplyFailed, KeyboardInterrupt) as caught:
+                if snapshot(root) == before and getattr(caught, "kept", None) is None:
+                    failures += 1
+                    continue
+                # Throwing away what was replaced, after the change was complete.
+                assert isinstance(error, KeyboardInterrupt)
+        # It was complete, or there was another way than the one that failed.
+        complete = files_in(root)
+        act()
+        assert files_in(root) == complete
+        assert not list(root.rglob("stage-*"))
+        if not planned.happened:
+            break
+        shutil.rmtree(root)
+        act, before = prepare(operation, make_environment(root), tmp_path)
+    assert failures > 15
+
+
+def prepare(operation: Operation, environment: Environment, tmp_path: Path) -> Prepared:
+    root = environment.scheme.data
+    write(root, {"bin/python": "", "share/same.txt": "of somebody else"})
+    act = operation(environment, tmp_path / "store")
+    return act, snapshot(root)
+
+
+def files_in(root: Path) -> set[tuple[str, str | bytes]]:
+    return {
+        (path, content)
+        for path, (kind, _, content) in snapshot(root).items()
+        if kind != "folder" and "/stage-" not in path
+    }
+
+
+def test_what_cannot_be_put_back_is_kept(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, _ = prepare(an_upgrade, environment, tmp_path)
+
+    def fail(*args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(apply_module._Change, "publish_metadata", fail)
+    monkeypatch.setattr(apply_module, "_put_back", fail)
+    with pytest.raises(ApplyFailed, match="could not be put back") as caught:
+        act()
+    assert caught.value.kept is not None
+    assert list(caught.value.kept.rglob("METADATA"))
+    monkeypatch.undo()
+    act()
+    assert list(caught.value.kept.rglob("METADATA"))
+
+
+def test_a_second_interrupt_does_not_stop_taking_back(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, before = prepare(an_upgrade, environment, tmp_path)
+    undo = apply_module._swap_back
+    interrupts = iter(range(3))
+
+    def interrupt(*args: object) -> None:
+        if next(interrupts, None) is not None:
+            raise KeyboardInterrupt
+        undo(*args)
+
+    monkeypatch.setattr(apply_module, "_swap_back", interrupt)
+    monkeypatch.setattr(apply_module._Change, "publish_metadata", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        act()
+    assert snapshot(environment.scheme.data) == before
+
+
+def test_upgrade_leaves_nothing_of_the_old_version(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    install(environment, full(tmp_path, "1"))
+    install(environment, full(tmp_path, "2"))
+    upgraded = snapshot(environment.scheme.data)
+    fresh = make_environment(tmp_path / "fresh")
+    install(fresh, full(tmp_path, "2"))
+    assert upgraded.keys() == snapshot(fresh.scheme.data).keys()
+    uninstall(environment, "full")
+    left = {path for path, (kind, *_) in snapshot(site).items() if kind != "folder"}
+    ours = {"00_commonwheel.pth", "00_commonwheel_rt.start", "_commonwheel.py"}
+    assert left == {*ours, "_commonwheel/lock", "_commonwheel/view/.commonwheel"}
+
+
+def test_an_environment_without_links_keeps_no_trace(
+    environment: Environment, tmp_path: Path
+) -> None:
+    before = snapshot(environment.scheme.data)
+    uninstall(environment, "nothing")
+    assert snapshot(environment.scheme.data) == before
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_modes_are_those_that_pip_gives(
+    environment: Environment, site: Path, tmp_path: Path, umask: int
+) -> None:
+    entry = full(tmp_path, "1")
+    previous = os.umask(umask)
+    try:
+        install(environment, entry)
+    finally:
+        os.umask(previous)
+    modes = {path: mode for path, (_, mode, _) in snapshot(site.parent.parent).items()}
+    plain = ("share/same.txt", "include/full/full.h", "lib/site-packages/full.pth")
+    for path in (*plain, "lib/site-packages/full-1.dist-info/RECORD"):
+        assert modes[path] == 0o666 & ~umask, path
+    for path in ("bin/same", "bin/own"):
+        assert modes[path] == 0o777 & ~umask | 0o111
+    for path in ("lib/site-packages/full-1.dist-info", "share/doc", "include/full"):
+        assert modes[path] == 0o777 & ~umask
+
+
+def test_metadata_is_copied_where_it_cannot_be_shared(
+    environment: Environment,
+    site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = full(tmp_path / "store", "1")
+    install(environment, entry)
+    metadata = site / "full-1.dist-info/METADATA"
+    assert metadata.samefile(entry.dist_info / "METADATA")
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    install(environment, entry)
+    assert not metadata.samefile(entry.dist_info / "METADATA")
+    assert metadata.read_bytes() == (entry.dist_info / "METADATA").read_bytes()
+
+
+def test_a_file_does_not_replace_a_folder(
+    environment: Environment, tmp_path: Path
+) -> None:
+    entry = make_entry(tmp_path, "greedy", {"g.py": ""}, data={"lib": ""})
+    before = snapshot(environment.scheme.data)
+    with pytest.raises(ApplyFailed, match="a folder is there"):
+        install(environment, entry)
+    assert snapshot(environment.scheme.data) == before
+
+
+def test_nobody_else_changes_the_environment_meanwhile(environment: Environment) -> None:
+    from filelock import FileLock, Timeout
+
+    with changing(environment):
+        lock = FileLock(environment.scheme.purelib / manifest.FOLDER / "lock")
+        with pytest.raises(Timeout):
+            lock.acquire(timeout=0)

@@ -1,0 +1,148 @@
+"""Environments: asked of their interpreter, or refused."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from packaging.tags import sys_tags
+
+from commonwheel import environment
+from commonwheel.environment import of_interpreter, of_site_packages, of_this_process
+from commonwheel.errors import InvalidEnvironment
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment in a folder with a space."""
+    path = tmp_path_factory.mktemp("environments") / "a venv"
+    venv.create(path, with_pip=False)
+    return path
+
+
+def test_of_this_interpreter() -> None:
+    found = of_interpreter(Path(sys.executable))
+    paths = sysconfig.get_paths()
+    assert str(found.scheme.purelib) == paths["purelib"]
+    assert str(found.scheme.platlib) == paths["platlib"]
+    assert str(found.scheme.scripts) == paths["scripts"]
+    assert str(found.scheme.data) == paths["data"]
+    assert found.cache_tag == sys.implementation.cache_tag
+    assert found.tags == {str(tag) for tag in sys_tags()}
+    assert str(found) == f"{sys.executable} (Python {found.version})"
+    this = of_this_process(found.scheme, found.python)
+    assert (this.version, this.cache_tag) == (found.version, found.cache_tag)
+    assert this.tags is None
+
+
+def test_of_a_virtual_environment(folder: Path) -> None:
+    found = of_interpreter(folder)
+    assert found.python.parent == found.scheme.scripts == folder / "bin"
+    assert found.scheme.data == folder
+    version = "python{}.{}".format(*sys.version_info)
+    assert found.scheme.headers == folder / "include/site" / version
+    (site,) = found.sites
+    assert site == folder / "lib" / version / "site-packages"
+    assert of_interpreter(folder / "bin/python").scheme == found.scheme
+
+
+def test_of_site_packages(folder: Path, tmp_path: Path) -> None:
+    found = of_interpreter(folder)
+    (site,) = found.sites
+    assert of_site_packages(site).scheme == found.scheme
+    (tmp_path / "link").symlink_to(site)
+    assert of_site_packages(tmp_path / "link").scheme == found.scheme
+    for wrong in (site.parent, folder, tmp_path, tmp_path / "gone"):
+        with pytest.raises(InvalidEnvironment, match="not the site-packages of one"):
+            of_site_packages(wrong)
+
+
+def test_what_start_up_files_print_is_not_the_answer(folder: Path) -> None:
+    (site,) = of_interpreter(folder).sites
+    noise = site / "noise.pth"
+    noise.write_text(
+        "import atexit; print('{}'); atexit.register(print, '{}', flush=True)"
+    )
+    try:
+        assert of_interpreter(folder).sites == (site,)
+    finally:
+        noise.unlink()
+
+
+def test_the_packaging_of_the_environment_is_not_used(folder: Path) -> None:
+    (site,) = of_interpreter(folder).sites
+    broken = site / "packaging.py"
+    broken.write_text("raise Exception('not me')")
+    try:
+        assert of_interpreter(folder).tags
+    finally:
+        broken.unlink()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 0", "not a Python interpreter"),
+        ("echo '{}'", "not a Python interpreter"),
+        ("echo no libpython >&2; exit 4", "its interpreter fails: no libpython"),
+        ("printf '\\377' >&2; exit 4", "its interpreter fails"),
+        ("exit 4", "exit status 4"),
+    ],
+)
+def test_refuses_what_is_no_interpreter(tmp_path: Path, script: str, reason: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    with pytest.raises(InvalidEnvironment, match=reason) as caught:
+        of_interpreter(python)
+    assert caught.value.path == python
+
+
+def test_refuses_what_does_not_run(tmp_path: Path) -> None:
+    for path, reason in (
+        (tmp_path / "gone", "does not run .No such file"),
+        (tmp_path, "no interpreter"),
+        (Path(__file__), "does not run .Permission denied"),
+    ):
+        with pytest.raises(InvalidEnvironment, match=reason):
+            of_interpreter(path)
+
+
+def patched(tmp_path: Path, patch: str) -> Path:
+    """This interpreter with something about it changed."""
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport runpy, sys, sysconfig\n{patch}\n"
+        "sys.argv[:2] = []\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    python.chmod(0o755)
+    return python
+
+
+def test_refuses_an_old_python(tmp_path: Path) -> None:
+    python = patched(tmp_path, "sys.version_info = (3, 8, 1)")
+    with pytest.raises(InvalidEnvironment, match=r"3\.8\.1 is too old"):
+        of_interpreter(python)
+
+
+def test_refuses_an_externally_managed_one(tmp_path: Path) -> None:
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    patch = f"sysconfig.get_path = lambda *_: {str(tmp_path)!r}"
+    of_interpreter(patched(tmp_path, f"{patch}; sys.base_prefix = '/'"))  # a venv of it
+    python = patched(tmp_path, f"{patch}; sys.base_prefix = sys.prefix")
+    with pytest.raises(InvalidEnvironment, match="externally managed; make a virtual"):
+        of_interpreter(python)
+
+
+def test_the_query_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    query = runpy.run_path(str(environment._QUERY))
+    output = subprocess.check_output(
+        [sys.executable, "-I", environment._QUERY, environment._PACKAGING], text=True
+    )
+    assert json.loads(output) == query["describe"](environment._PACKAGING)

@@ -1,0 +1,50 @@
+"""Errors: one root, one line each, good as any exception."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from commonwheel import errors
+from commonwheel.errors import CommonwheelError, InvalidWheel, explain
+
+PATH = Path("/x")
+ALL = [
+    InvalidWheel(PATH, "broken", "member\n"),
+    errors.IncompatibleWheel(PATH, "cp27", "python"),
+    errors.InvalidStore(PATH, "broken"),
+    errors.InvalidEnvironment(PATH, "broken"),
+    errors.LinkConflict("one", "path", "a file of two"),
+    errors.DuplicateRequest("one", ("a", "b")),
+    errors.ApplyFailed(PATH, "full", None),
+]
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_every_error(error: CommonwheelError) -> None:
+    assert isinstance(error, CommonwheelError)
+    assert len(str(error).splitlines()) == 1
+    assert not str(error).endswith(".")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert {error, again} == {again, error}  # an exception can be put into a set
+
+
+def test_none_is_forgotten() -> None:
+    names = {type(error).__name__ for error in ALL}
+    subclasses = {each.__name__ for each in CommonwheelError.__subclasses__()}
+    assert names == subclasses
+
+
+def test_what_could_not_be_put_back_is_named() -> None:
+    error = errors.ApplyFailed(PATH, "full", Path("/kept"))
+    assert "nothing was changed" not in str(error)
+    assert str(error).endswith("/kept")
+
+
+def test_explaining_what_the_system_says() -> None:
+    assert explain(OSError(28, "full", "/file")) == "full (/file)"
+    assert explain(OSError(28, "full")) == "full"
+    assert explain(OSError("something")) == "something"

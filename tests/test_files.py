@@ -1,0 +1,159 @@
+"""Files: never half of one, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from commonwheel import files
+from entries import write
+from faults import fault
+from folders import snapshot
+
+
+def test_write_atomically(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomically(path, b"one", 0o640)
+    files.write_atomically(path, b"two", 0o604)
+    assert snapshot(tmp_path) == {"file": ("file", 0o604, b"two")}
+    with pytest.raises(FileNotFoundError):
+        files.write_atomically(tmp_path / "gone/file", b"", 0o644)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "lost"), KeyboardInterrupt()])
+def test_a_failed_write_changes_nothing(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file"
+    files.write_atomically(path, b"one", 0o644)
+    before = snapshot(tmp_path)
+    for number in itertools.count():
+        with fault(tmp_path, number, error) as planned:
+            try:
+                files.write_atomically(path, b"two", 0o644)
+            except (OSError, KeyboardInterrupt):
+                assert snapshot(tmp_path) == before
+        if not planned.happened:
+            break
+    assert number > 2
+    assert path.read_bytes() == b"two"
+
+
+def test_publish(tmp_path: Path) -> None:
+    write(tmp_path, {"one/a": "1", "two/a": "2"})
+    with pytest.raises(FileExistsError):
+        files.publish(tmp_path / "one", tmp_path / "two")
+    files.publish(tmp_path / "one", tmp_path / "three")
+    assert (tmp_path / "three/a").read_text() == "1"
+    with pytest.raises(FileNotFoundError):
+        files.publish(tmp_path / "one", tmp_path / "four")
+
+
+def test_remove_tree_follows_no_links(tmp_path: Path) -> None:
+    write(tmp_path, {"kept/a": "", "tree/sub/b": ""})
+    (tmp_path / "kept").chmod(0o500)
+    (tmp_path / "tree/sub/link").symlink_to(tmp_path / "kept")
+    files.seal(tmp_path / "tree")
+    before = snapshot(tmp_path / "kept")
+    files.remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+    assert snapshot(tmp_path / "kept") == before
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o500
+
+
+def test_seal_and_merge(tmp_path: Path) -> None:
+    write(tmp_path / "tree", {"a": "", "p/b": "", "p/q/c": ""})
+    (tmp_path / "tree/a").chmod(0o700)
+    files.seal(tmp_path / "tree")
+    before = snapshot(tmp_path / "tree")
+    modes = {name: mode for name, (_, mode, _) in before.items()}
+    assert modes == {"a": 0o555, "p": 0o555, "p/b": 0o444, "p/q": 0o555, "p/q/c": 0o444}
+    new = {"__pycache__/a": "1", "p/q/__pycache__/c": "2"}
+    write(tmp_path / "new", new)
+    previous = os.umask(0o077)
+    try:
+        files.merge(tmp_path / "new", tmp_path / "tree")
+    finally:
+        os.umask(previous)
+    after = snapshot(tmp_path / "tree")
+    assert {name: after[name] for name in before} == before
+    added = {name: after[name] for name in after if name not in before}
+    assert added == {
+        "__pycache__": ("folder", 0o555, ""),
+        "__pycache__/a": ("file", 0o444, b"1"),
+        "p/q/__pycache__": ("folder", 0o555, ""),
+        "p/q/__pycache__/c": ("file", 0o444, b"2"),
+    }
+
+
+def test_exchange(tmp_path: Path) -> None:
+    write(tmp_path, {"folder/a": "1"})
+    (tmp_path / "link").symlink_to("somewhere")
+    if not files.exchange(tmp_path / "folder", tmp_path / "link"):
+        pytest.skip("not on this system")
+    assert os.readlink(tmp_path / "folder") == "somewhere"
+    assert (tmp_path / "link/a").read_text() == "1"
+    with pytest.raises(FileNotFoundError):
+        files.exchange(tmp_path / "folder", tmp_path / "gone")
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renaming between folders answers as it does between filesystems."""
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        elsewhere = os.path.dirname(source) != os.path.dirname(target)
+        if elsewhere and "copy" not in str(source):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("name", ["file", "folder", "link"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_what_is_moved_is_complete(
+    tmp_path: Path, name: str, error: BaseException
+) -> None:
+    write(tmp_path, {"from/file": "1", "from/folder/a/b": "2", "to/other": ""})
+    (tmp_path / "from/link").symlink_to(tmp_path / "to")
+    (tmp_path / "from/folder").chmod(0o555)
+    before = snapshot(tmp_path / "from")
+    moved = {k: v for k, v in before.items() if k.partition("/")[0] == name}
+    source, target = tmp_path / "from" / name, tmp_path / "to" / name
+    for number in itertools.count():
+        with fault(tmp_path, number, error) as planned:
+            try:
+                files.move(source, target)
+            except (OSError, KeyboardInterrupt):
+                if not os.path.lexists(target):
+                    assert snapshot(tmp_path / "from") == before
+                    continue
+        after = snapshot(tmp_path / "to", without=("other",))
+        after = {k: v for k, v in after.items() if not k.startswith(".commonwheel-")}
+        assert after == moved
+        if not planned.happened:
+            break
+        # only the source was not removed completely
+        shutil.rmtree(tmp_path / "from")
+        files.move(target, tmp_path / "copy")
+        (tmp_path / "from").mkdir()
+        write(tmp_path, {"from/file": "1", "from/folder/a/b": "2"})
+        (tmp_path / "from/link").symlink_to(tmp_path / "to")
+        (tmp_path / "from/folder").chmod(0o555)
+        files.remove(tmp_path / "copy")
+    assert number > 2
+
+
+def test_syncing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.sync_filesystem(tmp_path)
+    files.sync_folder(tmp_path)
+    monkeypatch.setattr(files, "_syncfs", lambda _: -1)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        files.sync_filesystem(tmp_path)

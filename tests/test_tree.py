@@ -1,0 +1,58 @@
+"""What the paths of a tree ask for."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonwheel import tree
+
+PARTS = st.sampled_from(["a", "b", "c"])
+FILES = st.builds(
+    lambda folders, file: "/".join((*folders, file)),
+    st.lists(PARTS, max_size=4),
+    st.sampled_from(["x.py", "y.txt"]),
+)
+
+
+@given(st.sets(FILES))
+def test_links_show_every_file_once(paths: set[str]) -> None:
+    links = tree.links(paths)
+    folders = tuple(link for link in links if link.endswith("/"))
+    for path in paths:
+        assert (path in links) + path.startswith(folders) == 1
+    # a folder is linked because of a file right in it; and those above have none
+    for folder in folders:
+        assert any(path.rpartition("/")[0] == folder[:-1] for path in paths)
+        above = folder[:-1].rpartition("/")[0]
+        assert not above or above not in {path.rpartition("/")[0] for path in paths}
+
+
+def test_folders() -> None:
+    assert tree.folders(["x", "a/x", "b/c/x"]) == {"a", "b", "b/c"}
+
+
+def test_what_must_be_real() -> None:
+    real = ["x.pth", "x.start", "sitecustomize.py", "usercustomize/__init__.py"]
+    assert all(map(tree.must_be_real, real))
+    linked = ["x.py", "p/x.pth", "p/sitecustomize.py", "sitecustomized.py"]
+    assert not any(map(tree.must_be_real, linked))
+
+
+def test_bytecode() -> None:
+    assert tree.is_bytecode("__pycache__/x.cpython-311.pyc")
+    assert tree.is_bytecode("p/__pycache__/x.pyc")
+    for path in ("x.pyc", "p/x.pyc", "p__pycache__/x.pyc", "__pycache__/x.txt"):
+        assert not tree.is_bytecode(path)
+
+
+def test_top_level_names() -> None:
+    paths = [
+        "m.py",
+        "p/x.py",
+        "e.cpython-311-x86_64-linux-gnu.so",
+        "a.libs/x.so",
+        "t.txt",
+    ]
+    assert tree.top_level_names(paths) == ["e", "m", "p"]
+    assert tree.sources(paths) == ["m.py", "p/x.py"]

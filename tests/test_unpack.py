@@ -1,0 +1,64 @@
+"""Unpacking: every file where it belongs, and what linking has to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from commonwheel import unpack, wheel
+from commonwheel.wheel import Area
+from wheel_file import hash_and_size, write_wheel
+
+
+def test_what_an_entry_says(tmp_path: Path) -> None:
+    files = {
+        "n/p/__init__.py": "12345",
+        "m.py": "",
+        "sample-1.0.data/purelib/n/p/sub/x.py": "",
+        "sample-1.0.data/platlib/x.pth": "1",
+        "sample-1.0.data/scripts/run": "#!/bin/sh\n",
+        "sample-1.0.data/data/etc/x": "",
+    }
+    path = write_wheel(
+        tmp_path,
+        files,
+        executable=["sample-1.0.data/scripts/run"],
+        tag="py2.py3-none-any",
+    )
+    description = unpack.describe(wheel.read(path), "the-id", "ab" * 32)
+    assert (description.id, description.sha256) == ("the-id", "ab" * 32)
+    assert description.filename == path.name
+    assert description.tags == ("py2-none-any", "py3-none-any")
+    assert description.links == ("m.py", "n/p/")
+    assert [file.path for file in description.real] == ["x.pth"]
+    assert [(f.path, f.executable) for f in description.script_files] == [("run", True)]
+    assert [file.path for file in description.data] == ["etc/x"]
+    assert (description.files, description.folders, description.size) == (4, 3, 6)
+    start_up = description.real[0]
+    assert (start_up.hash, str(start_up.size)) == hash_and_size(b"1")
+
+
+def test_record_has_the_rows_that_are_the_same_everywhere(tmp_path: Path) -> None:
+    files = {"sample-1.0.data/purelib/p/x, y.py": "", "sample-1.0.data/data/d": ""}
+    path = write_wheel(tmp_path, files, metadata={"INSTALLER": "", "RECORD.jws": None})
+    root = tmp_path / "entry"
+    (root / "dist-info").mkdir(parents=True)
+    archive = wheel.read(path)
+    unpack.extract(archive, root)
+    text = unpack.complete_metadata(archive, root / Area.METADATA.value)
+    assert text == (root / "dist-info/RECORD").read_text()
+    rows = {line.rpartition(",sha256")[0] for line in text.splitlines()}
+    assert rows == {
+        '"p/x, y.py"',
+        "sample-1.0.dist-info/METADATA",
+        "sample-1.0.dist-info/WHEEL",
+        "sample-1.0.dist-info/top_level.txt",
+    }
+    assert (root / "dist-info/top_level.txt").read_text() == "p\n"
+
+
+def test_the_top_level_names_that_a_wheel_says_itself_stay(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {"p/x.py": ""}, metadata={"top_level.txt": "own\n"})
+    archive = wheel.read(path)
+    unpack.extract(archive, tmp_path / "entry")
+    unpack.complete_metadata(archive, tmp_path / "entry/dist-info")
+    assert (tmp_path / "entry/dist-info/top_level.txt").read_text() == "own\n"
