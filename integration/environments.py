@@ -18,7 +18,6 @@ import pytest
 RUNTIME = frozenset(
     {
         "00_commonwheel.pth",
-        "00_commonwheel_rt.start",
         "_commonwheel.py",
         "_commonwheel/lock",
         "_commonwheel/view/.commonwheel",
@@ -308,7 +307,7 @@ def copy_environment(source: Path, target: Path) -> None:
 def forget_runtime(site: Path) -> None:
     """Take away what was left of the runtime in a site-packages folder."""
     shutil.rmtree(site / "_commonwheel", ignore_errors=True)
-    for name in ("00_commonwheel.pth", "00_commonwheel_rt.start", "_commonwheel.py"):
+    for name in ("00_commonwheel.pth", "_commonwheel.py"):
         (site / name).unlink(missing_ok=True)
     for compiled in (site / "__pycache__").glob("_commonwheel.*"):
         compiled.unlink()

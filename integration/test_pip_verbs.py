@@ -7,12 +7,13 @@ it has linked must not depend on it. What uv does is in ``test_pip_uv.py``.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from environments import Environment, assert_untouched, store_contents
+from environments import Environment, assert_untouched, run, store_contents
 from neighbourhood import (
     NEAR,
     NEIGHBOURS,
@@ -23,7 +24,7 @@ from neighbourhood import (
     check_nothing_left,
     put,
 )
-from wheelhouse import write_wheel
+from wheelhouse import NEWEST_PIP, Wheelhouse, write_wheel
 
 Make = Callable[..., Environment]
 
@@ -275,9 +276,57 @@ def test_what_is_left_without_the_runtime_can_be_uninstalled(stage: Stage) -> No
     put(stage, "1.0", linked=True)
     environment = stage.environment
     environment.remove_commonwheel()
-    for name in ("00_commonwheel.pth", "00_commonwheel_rt.start", "_commonwheel.py"):
+    for name in ("00_commonwheel.pth", "_commonwheel.py"):
         (environment.site / name).unlink()
     for compiled in (environment.site / "__pycache__").glob("_commonwheel.*"):
         compiled.unlink()
     environment.pip("uninstall", "-y", "subject", *NEIGHBOURS)
     assert environment.leftovers(stage.before) == set()
+
+
+def test_outside_a_virtual_environment_nothing_but_the_links_goes(
+    python: Path, wheelhouse: Wheelhouse, neighbourhood: Path, tmp_path: Path
+) -> None:
+    # There, pip removes whatever RECORD leads to, the store included.
+    prefix = _copy_interpreter(python, tmp_path / "base")
+    environment = Environment(prefix, tmp_path / "store")
+    wheel = wheelhouse.pip(NEWEST_PIP)
+    environment.run(
+        *(environment.python, f"{wheel}/pip", "install", "--no-compile", "--no-index"),
+        *("--find-links", wheelhouse.folder, wheel, "commonwheel"),
+    )
+    before = environment.tree()
+    environment.install("subject==1.0", *NEIGHBOURS, wheels=neighbourhood)
+    assert environment.is_linked("subject")
+    stage = Stage(environment, neighbourhood, before)
+    stored = store_contents(environment.store)
+    check(stage, "1.0")
+    put(stage, "2.0", linked=True)
+    check(stage, "2.0")
+    check_nothing_left(stage)
+    assert_untouched(environment.store, stored)
+
+
+def _copy_interpreter(python: Path, target: Path) -> Path:
+    """An installation of its own, without what only tests of Python need."""
+    code = "import sys, sysconfig; print(sysconfig.get_path('stdlib'))"
+    stdlib = Path(run([python, "-I", "-c", code]).stdout.strip())
+    left_out = shutil.ignore_patterns(
+        "site-packages",
+        "test",
+        "tests",
+        "__pycache__",
+        "idlelib",
+        "ensurepip",
+        "config-*",
+    )
+    shutil.copytree(stdlib, target / "lib" / stdlib.name, ignore=left_out)
+    (target / "lib" / stdlib.name / "site-packages").mkdir()
+    (target / "bin").mkdir()
+    shutil.copy(python.resolve(), target / "bin" / "python")
+    answer = run(
+        [target / "bin/python", "-I", "-c", "import sys; print(sys.prefix)"], check=False
+    )
+    if answer.stdout.strip() != str(target):
+        pytest.skip(f"{python} does not work from another folder")
+    return target

@@ -93,7 +93,7 @@ class LinkedSite:
         (self.path / "00_commonwheel.pth").write_text(
             START_LINE + "\n_commonwheel/view\n"
         )
-        (self.path / "00_commonwheel_rt.start").write_text("_commonwheel:install\n")
+        (self.path / "00_commonwheel.start").write_text("_commonwheel:install\n")
         shutil.copy(RUNTIME, self.path)
 
     def link(

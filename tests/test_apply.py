@@ -194,7 +194,7 @@ def test_upgrade_leaves_nothing_of_the_old_version(
     assert upgraded.keys() == snapshot(fresh.scheme.data).keys()
     uninstall(environment, "full")
     left = {path for path, (kind, *_) in snapshot(site).items() if kind != "folder"}
-    ours = {"00_commonwheel.pth", "00_commonwheel_rt.start", "_commonwheel.py"}
+    ours = {"00_commonwheel.pth", "_commonwheel.py"}
     assert left == {*ours, "_commonwheel/lock", "_commonwheel/view/.commonwheel"}
 
 

@@ -715,7 +715,7 @@ print(*sorted(path for path in read if "__pycache__" not in path))
     assert set(read) <= {
         ".",
         "00_commonwheel.pth",
-        "00_commonwheel_rt.start",
+        "00_commonwheel.start",
         RUNTIME.name,
     }
     assert sorted(site.root.rglob("*")) == everything

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 from filelock import FileLock
@@ -26,28 +25,6 @@ from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed, explain
 from commonwheel.plan import Installation, Plan, RealFile
 from commonwheel.view import KEEPER, Link, Split
-
-RUNTIME = "_commonwheel.py"
-START_UP = "00_commonwheel.pth"
-START_UP_ENTRY = "00_commonwheel_rt.start"
-
-# The first line may never fail nor print: it runs at every start of the interpreter,
-# even if somebody removed or damaged the runtime. `sitedir` is a variable of the
-# function of `site` that executes the line. The second line is for tools that read
-# .pth files and do not execute them, and for imports without the runtime.
-_START_UP_LINES = (
-    r"""import sys; exec("try:\n import _commonwheel\n"""
-    r""" _commonwheel.install(locals().get('sitedir'))\nexcept Exception:\n pass")"""
-    f"\n{manifest.VIEW}\n"
-)
-RUNTIME_FILES = {
-    RUNTIME: resources.files("commonwheel.runtime").joinpath(RUNTIME).read_bytes(),
-    # `site` runs .pth files in the order of their names; for .start files (:pep:`829`)
-    # a same-stem .pth would not be executed at all, hence the other stem.
-    START_UP: _START_UP_LINES.encode("ascii"),
-    START_UP_ENTRY: b"_commonwheel:install\n",
-}
-
 
 _LOCK = "lock"
 _STAGE = "stage-"
@@ -114,7 +91,9 @@ def apply(plan: Plan) -> None:
 
 def _make_importable(plan: Plan, change: _Change) -> None:
     for site in plan.sites:
-        change.write_runtime(site)
+        change.prepare(site)
+    for file in plan.runtime:
+        change.write(file)
     for record in plan.records:
         change.write(record)
     for site, split in plan.splits:
@@ -191,12 +170,8 @@ class _Change:
             while self._remove_folder(folder):
                 folder = folder.parent  # noqa: PLW2901
 
-    def write_runtime(self, site: Path) -> None:
-        """Make sure that site-packages has the current runtime and its start-up files."""
-        for name, content in RUNTIME_FILES.items():
-            path = site / name
-            if not path.is_file() or path.read_bytes() != content:
-                self.write(RealFile(path, content=content))
+    def prepare(self, site: Path) -> None:
+        """Make the folders of ours that site-packages lacks."""
         for folder in (site / manifest.LINKS, site / manifest.VIEW):
             self._make_folder(folder)
         keeper = site / manifest.VIEW / KEEPER

@@ -66,9 +66,10 @@ def install_wheels(
         requests.append(
             Request(entry, each.requested, each.direct_url, each.header_folder)
         )
+    bytecode = store.bytecode_of_runtime(compiler)
     progress("linking", len(wheels), len(wheels))
     with changing(environment):
-        plan = plan_links(requests, environment, script_template)
+        plan = plan_links(requests, environment, script_template, bytecode)
         apply(plan)
     return plan
 

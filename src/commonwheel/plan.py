@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import manifest, record, scripts
+from commonwheel import manifest, record, runtime, scripts
 from commonwheel.entry import Entry, StoredFile
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, InvalidEnvironment
@@ -85,7 +85,9 @@ class Plan:
     """Everything that :func:`commonwheel.apply.apply` is going to change."""
 
     sites: tuple[Path, ...]
-    """The site-packages folders that need the runtime."""
+    """The site-packages folders with links."""
+    runtime: tuple[RealFile, ...]
+    """Of them, as far as it is missing or another one."""
     splits: tuple[tuple[Path, Split], ...]
     """Links of other distributions that become real folders, with their site-packages."""
     records: tuple[RealFile, ...]
@@ -102,10 +104,13 @@ def plan_links(
     requests: Sequence[Request],
     environment: Environment,
     template: str = scripts.TEMPLATE,
+    runtime_bytecode: bytes = b"",
 ) -> Plan:
     """What it takes to link ``requests`` into ``environment``.
 
     A distribution of the same name that is there is replaced, whoever installed it.
+    ``runtime_bytecode`` is the runtime's for the environment's Python; without it an
+    environment that cannot write any compiles the runtime at every start.
 
     :raises DuplicateRequest: one distribution is asked for twice
     :raises InvalidEnvironment: what is to be replaced cannot be removed, or a file would
@@ -135,8 +140,14 @@ def plan_links(
     )
     removals = tuple(_removals(by_name, environment))
     written = {path for each in installations for path in _paths(each)}
+    sites = tuple(dict.fromkeys((*by_site, *_linked_sites(environment))))
     return Plan(
-        sites=tuple(dict.fromkeys((*by_site, *_linked_sites(environment)))),
+        sites=sites,
+        runtime=tuple(
+            file
+            for site in sites
+            for file in _runtime(site, environment, runtime_bytecode)
+        ),
         splits=tuple(
             (site, split) for site, view in views.items() for split in view.splits()
         ),
@@ -162,8 +173,23 @@ def plan_links(
 def _linked_sites(environment: Environment) -> Iterator[Path]:
     """The site-packages folders that have been linked into: their runtime is renewed."""
     for site in environment.sites:
-        if (site / manifest.FOLDER).is_dir():
+        if (site / manifest.VIEW).is_dir():
             yield site
+
+
+def _runtime(site: Path, environment: Environment, bytecode: bytes) -> Iterator[RealFile]:
+    """The runtime's files that have to be written."""
+    wanted = runtime.files(environment.version)
+    if bytecode:
+        wanted[runtime.bytecode_name(environment.cache_tag)] = bytecode
+    for name, content in wanted.items():
+        path = site / name
+        try:
+            current = path.read_bytes()
+        except FileNotFoundError:
+            current = None
+        if current != content:
+            yield RealFile(path, content=content)
 
 
 def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
@@ -172,7 +198,7 @@ def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
     :raises InvalidEnvironment: one of them cannot be removed
     """
     removals = tuple(_removals(frozenset(names), environment))
-    return Plan((), (), (), (), (), removals)
+    return Plan((), (), (), (), (), (), removals)
 
 
 def _plan_view(

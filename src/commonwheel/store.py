@@ -13,6 +13,7 @@
                                    many files, of how many bytes
       tmp/                         entries being made
       locks/                       at most 256 lock files, by the hash's first digits
+      runtime/HASH.TAG.pyc         bytecode of the file that environments are given
       wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
 """
 
@@ -25,12 +26,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 
 from filelock import FileLock
 
 from commonwheel import entry as entries
-from commonwheel import files, record, tree, unpack, wheel
+from commonwheel import files, record, runtime, tree, unpack, wheel
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Description, Entry
 from commonwheel.errors import InvalidStore, InvalidWheel, explain
@@ -42,7 +44,7 @@ _SETTLED = 2.0
 """Seconds after which a file's timestamps tell a later change of it apart; the largest
 timestamp step of a filesystem in use (FAT) is two."""
 
-_FOLDERS = ("entries", "tmp", "locks")
+_FOLDERS = ("entries", "tmp", "locks", "runtime")
 
 
 class Store:
@@ -106,6 +108,30 @@ class Store:
                         return self._unpack(archive, before, digest, compiler)
         self._ensure_bytecode(found, compiler)
         return found
+
+    def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
+        """Bytecode of the runtime for the interpreter of ``compiler``, compiled once.
+
+        :raises InvalidEnvironment: the interpreter does not run
+        :raises InvalidStore: the store cannot be written
+        """
+        digest = hashlib.sha256(runtime.SOURCE.read_bytes()).hexdigest()
+        kept = self.root / "runtime" / f"{digest[:16]}.{compiler.cache_tag}.pyc"
+        try:
+            return kept.read_bytes()
+        except FileNotFoundError:
+            pass
+        with self._writing():
+            self._prepare()
+            with (
+                resources.as_file(runtime.SOURCE) as source,
+                files.staging(self.root / "tmp", "runtime-") as staged,
+            ):
+                compiler.compile(source.parent, [source.name], staged)
+                content = staged.joinpath(runtime.bytecode_name(compiler.cache_tag))
+                compiled = content.read_bytes()
+            files.write_atomically(kept, compiled, files.READ_ONLY_FILE)
+        return compiled
 
     def get(self, identifier: str) -> Entry | None:
         """The entry named ``identifier``, or None if there is none.

@@ -78,14 +78,16 @@ def _tidying() -> Iterator[None]:
 
     Without links in the environment nothing is imported, and nothing is done.
     """
-    scheme = importlib.import_module("pip._internal.locations").get_scheme("")
-    sites = {scheme.purelib, scheme.platlib}
-    tidy = None
-    if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
-        try:
-            from commonwheel.frontends.pip_link import tidy
-        except ImportError:
-            pass  # links can be uninstalled all the same, but for those to nowhere
+    tidy: Callable[[], None] | None = None
+    try:
+        scheme = importlib.import_module("pip._internal.locations").get_scheme("")
+        sites = {scheme.purelib, scheme.platlib}
+        if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
+            from commonwheel.frontends import pip_link
+
+            tidy = pip_link.tidy
+    except (ImportError, AttributeError, TypeError):
+        pass  # a pip that is not known: links to nowhere may stay, which is no harm
     yield
     if tidy is not None:
         tidy()
@@ -205,4 +207,4 @@ def _switch_off(
             "PIP_USE_SHARED_STORE=0 (use-shared-store = false)"
         )
     assert parser.values is not None
-    parser.values.use_shared_store = False  # type: ignore[attr-defined]
+    parser.values.use_shared_store = False

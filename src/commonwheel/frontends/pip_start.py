@@ -44,9 +44,12 @@ class _Finder:
         if fullname not in _COMMANDS:
             return None
         for finder in sys.meta_path:
-            spec = finder is not _Finder and finder.find_spec(fullname, path, target)
-            if spec:
-                spec.loader = _Loader(spec)
+            find_spec = getattr(finder, "find_spec", None)  # finders of old lack it
+            if find_spec is None or finder is _Finder:
+                continue
+            spec = find_spec(fullname, path, target)
+            if spec is not None:
+                spec.loader = _Loader(spec)  # type: ignore[no-untyped-call]
                 return spec
         return None
 
@@ -54,4 +57,4 @@ class _Finder:
 def install() -> None:
     """Start waiting; calling it again changes nothing."""
     if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder)

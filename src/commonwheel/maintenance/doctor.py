@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel import manifest, record
-from commonwheel.apply import RUNTIME, RUNTIME_FILES, START_UP
+from commonwheel import manifest, record, runtime
 from commonwheel.environment import Environment
 from commonwheel.manifest import Manifest
 
@@ -41,7 +40,7 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
     renew = f"commonwheel install --python {environment.python}"
-    yield from _check_runtime(site, renew)
+    yield from _check_runtime(site, environment, renew)
     yield from _check_start(site, environment, renew)
     found, damaged = _read_manifests(site)
     yield from damaged
@@ -51,8 +50,10 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     yield from _check_view(site, found)
 
 
-def _check_runtime(site: Path, renew: str) -> Iterator[Finding]:
-    for name, content in RUNTIME_FILES.items():
+def _check_runtime(
+    site: Path, environment: Environment, renew: str
+) -> Iterator[Finding]:
+    for name, content in runtime.files(environment.version).items():
         path = site / name
         try:
             present = path.read_bytes()
@@ -67,7 +68,7 @@ def _check_runtime(site: Path, renew: str) -> Iterator[Finding]:
 
 
 def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:
-    path = site / START_UP
+    path = site / runtime.START_UP
     try:
         flags = getattr(path.stat(), "st_flags", 0)
     except OSError:
@@ -77,7 +78,7 @@ def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[F
         reason = f"{path} is skipped at start-up: it is marked as hidden"
         yield Finding(reason, f"chflags nohidden {path}")
         return
-    if not (site / RUNTIME).is_file():
+    if not (site / runtime.MODULE).is_file():
         return
     # -B: looking must not leave bytecode behind
     code = "import sys; sys.exit('_commonwheel' not in sys.modules)"

@@ -1,0 +1,51 @@
+"""What an environment needs to serve links: the runtime and what starts it.
+
+``_commonwheel.py`` is copied from here as it is; nothing imports it from here.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from commonwheel import manifest
+
+MODULE = "_commonwheel.py"
+SOURCE = resources.files(__name__).joinpath(MODULE)
+START_UP = "00_commonwheel.pth"
+START_UP_ENTRY = "00_commonwheel.start"
+
+# The import line may never fail nor print: it runs at every start of the interpreter,
+# even if somebody removed or damaged the runtime. `sitedir` is a variable of the
+# function of `site` that executes the line.
+_IMPORT_LINE = (
+    r"""import sys; exec("try:\n import _commonwheel\n"""
+    r""" _commonwheel.install(locals().get('sitedir'))\nexcept Exception:\n pass")"""
+    "\n"
+)
+# The path line is for tools that read .pth files and do not execute them, and for
+# imports without the runtime.
+_PATH_LINE = f"{manifest.VIEW}\n"
+_ENTRY = "_commonwheel:install\n"
+_RUNTIME = SOURCE.read_bytes()
+
+_FIRST_WITHOUT_IMPORT_LINES = (3, 18)
+
+
+def files(version: str) -> dict[str, bytes]:
+    """The files of site-packages, by name, for an interpreter of ``version``.
+
+    From Python 3.18 on, import lines of ``.pth`` files are ignored and ``.start`` files
+    take their place (:pep:`829`). Before, a ``.start`` file would start the runtime
+    later than other packages' import lines, and make ``site`` import more.
+    """
+    if tuple(map(int, version.split(".")[:2])) < _FIRST_WITHOUT_IMPORT_LINES:
+        start_up = {START_UP: _IMPORT_LINE + _PATH_LINE}
+    else:
+        start_up = {START_UP: _PATH_LINE, START_UP_ENTRY: _ENTRY}
+    encoded = {name: text.encode("ascii") for name, text in start_up.items()}
+    return {MODULE: _RUNTIME, **encoded}
+
+
+def bytecode_name(cache_tag: str) -> str:
+    """Where the runtime's bytecode is looked for in site-packages (:pep:`3147`)."""
+    return f"__pycache__/{MODULE.removesuffix('.py')}.{cache_tag}.pyc"

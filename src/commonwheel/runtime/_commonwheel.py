@@ -3,7 +3,7 @@
 This one file is copied verbatim into the site-packages folder of every
 environment that commonwheel links distributions into, and runs at every start
 of its interpreter. It is imported by ``00_commonwheel.pth`` (the start-up file
-read by :mod:`site`) and by ``00_commonwheel_rt.start`` (its successor,
+read by :mod:`site`), from Python 3.18 on by ``00_commonwheel.start`` (its successor,
 :pep:`829`). It needs nothing but the standard library's frozen import system,
 reads no file at start-up and writes none, ever.
 
