@@ -35,9 +35,14 @@ def cold(request: pytest.FixtureRequest, make: Make, tmp_path: Path) -> Environm
 
 
 def _files(version: str) -> dict[str, str]:
+    own = version[0]
     return {
         "victim/__init__.py": f"VERSION = {version!r}\n",
-        f"victim/only_{version[0]}.py": "",
+        f"victim/only_{own}.py": "",
+        f"victim_module_{own}.py": "",
+        f"victim_space/inner_{own}/__init__.py": "",
+        f"{{data}}/data/share/victim_{own}.txt": "",
+        f"{{data}}/scripts/victim_{own}": "",
         "victim_module.py": "",
         "victim_space/inner/__init__.py": "",
         "{data}/data/share/victim.txt": version,
@@ -299,11 +304,12 @@ SITUATIONS: dict[str, tuple[str, ...]] = {
     "first installation": (),
 }
 FAULTS = [
-    ("upgrade", "interrupt", 10),
-    ("upgrade", "full disk", 10),
-    ("upgrade to what is in the store", "interrupt", 6),
-    ("over what is there", "interrupt", 5),
-    ("over what is there", "full disk", 5),
+    ("upgrade", "interrupt", 6),
+    ("upgrade", "full disk", 6),
+    ("upgrade to what is in the store", "interrupt", 8),
+    ("upgrade to what is in the store", "full disk", 8),
+    ("over what is there", "interrupt", 6),
+    ("over what is there", "full disk", 6),
     ("first installation", "interrupt", 4),
 ]
 """And at how many places, spread over all steps from the first to the last."""

@@ -319,6 +319,7 @@ def _copy_interpreter(python: Path, target: Path) -> Path:
         "idlelib",
         "ensurepip",
         "config-*",
+        "EXTERNALLY-MANAGED",
     )
     shutil.copytree(stdlib, target / "lib" / stdlib.name, ignore=left_out)
     (target / "lib" / stdlib.name / "site-packages").mkdir()

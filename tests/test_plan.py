@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel import manifest
+from commonwheel import manifest, runtime
 from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
@@ -249,3 +249,14 @@ def test_damaged_manifests_are_named(
         install(environment, make_entry(tmp_path, "two", {"p/two.py": ""}))
     install(environment, one)
     install(environment, make_entry(tmp_path, "two", {"p/two.py": ""}))
+
+
+def test_bytecode_of_another_runtime_does_not_stay(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    one = make_entry(tmp_path, "one", {"one.py": ""})
+    place = site / runtime.bytecode_name(environment.cache_tag)
+    for bytecode in (b"old", b"new", b""):
+        with changing(environment):
+            apply(plan_links([Request(one)], environment, runtime_bytecode=bytecode))
+        assert (place.read_bytes() if place.exists() else b"") == bytecode

@@ -529,5 +529,7 @@ def test_a_read_only_store_serves_what_it_has(
     entry: Entry = store.add(path, compiler)
     before = snapshot(store.root)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert store.add(path, Compiler(Path("/nowhere"), "other-1"), remember=False) == entry
+    other = Compiler(Path("/nowhere"), "other-1")
+    assert store.add(path, other) == entry
+    assert store.bytecode_of_runtime(other) == b""
     assert snapshot(store.root) == before

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import uninstallers
@@ -120,6 +120,13 @@ def check_bytecode(view: Path, files: dict[str, str]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
+@example(  # pip would take the view for a folder of the last one with links to files
+    [
+        Install([Wheel("a", "1", frozenset({"n/__init__.py"}), False)]),
+        Install([Wheel("b", "1", frozenset({"m.py"}), False)]),
+        Remove("b", "pip"),
+    ]
+)
 def test_shows_what_copying_would_give(steps: list[Install | Remove]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = make_environment(Path(folder, "environment"))

@@ -93,7 +93,7 @@ class Plan:
     records: tuple[RealFile, ...]
     """RECORD files of other distributions, amended."""
     dropped: tuple[Path, ...]
-    """Links that must not stay."""
+    """Links and bytecode that must not stay; some may not exist."""
     installations: tuple[Installation, ...]
     removals: tuple[Removal, ...]
     overridden: tuple[tuple[str, str, str], ...] = ()
@@ -156,10 +156,18 @@ def plan_links(
             for site, view in views.items()
             for amendment in view.amendments()
         ),
-        dropped=tuple(
-            site / manifest.VIEW / path
-            for site, view in views.items()
-            for path in view.dropped
+        dropped=(
+            *(
+                site / manifest.VIEW / path
+                for site, view in views.items()
+                for path in view.dropped
+            ),
+            # unchecked, so an older runtime's would be run instead of this one
+            *(
+                site / runtime.bytecode_name(environment.cache_tag)
+                for site in sites
+                if not runtime_bytecode
+            ),
         ),
         installations=installations,
         removals=tuple(

@@ -112,6 +112,8 @@ class Store:
     def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
         """Bytecode of the runtime for the interpreter of ``compiler``, compiled once.
 
+        Empty if it is not there and the store cannot be written.
+
         :raises InvalidEnvironment: the interpreter does not run
         :raises InvalidStore: the store cannot be written
         """
@@ -119,8 +121,9 @@ class Store:
         kept = self.root / "runtime" / f"{digest[:16]}.{compiler.cache_tag}.pyc"
         try:
             return kept.read_bytes()
-        except FileNotFoundError:
-            pass
+        except OSError:
+            if self.root.exists() and not os.access(self.root, os.W_OK):
+                return b""
         with self._writing():
             self._prepare()
             with (

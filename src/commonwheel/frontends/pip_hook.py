@@ -28,18 +28,11 @@ Options = Any  # optparse.Values: has an attribute for each option
 
 
 def register(command_module: ModuleType) -> None:
-    """Extend one of pip's commands, ``pip._internal.commands.install`` or ``.uninstall``.
+    """Add the options to pip's ``install`` command, and what they do.
 
-    ``install`` gets the options, and what they do. After both, what pip could not know
-    of is tidied up in an environment that has links.
+    ``command_module`` is ``pip._internal.commands.install``.
     """
-    if command_module.__name__.endswith(".install"):
-        _register_install(getattr(command_module, "InstallCommand", None))
-    else:
-        _register_uninstall(getattr(command_module, "UninstallCommand", None))
-
-
-def _register_install(command: Any) -> None:
+    command: Any = getattr(command_module, "InstallCommand", None)
     seam = _find_seam()
     if seam is None or not _has_methods(command, "add_options", "run"):
         return
@@ -50,44 +43,31 @@ def _register_install(command: Any) -> None:
         _add_options(self.cmd_opts)
 
     def run_linking(self: Any, options: Options, args: list[str]) -> Any:
-        with _tidying():
-            if not getattr(options, "use_shared_store", False):
-                return run(self, options, args)
+        if getattr(options, "use_shared_store", False):
             with seam.replaced(_linker(options.shared_store_path)):
                 return run(self, options, args)
+        if getattr(options, "ignore_installed", False):
+            with _tidying():
+                return run(self, options, args)
+        return run(self, options, args)
 
     command.add_options = add_options_and_ours
     command.run = run_linking
 
 
-def _register_uninstall(command: Any) -> None:
-    if not _has_methods(command, "run"):
-        return
-    run = command.run
-
-    def run_and_tidy(self: Any, options: Options, args: list[str]) -> Any:
-        with _tidying():
-            return run(self, options, args)
-
-    command.run = run_and_tidy
-
-
 @contextmanager
 def _tidying() -> Iterator[None]:
-    """Afterwards, no link is left in the environment that is of no distribution.
+    """Afterwards, no link is left of a distribution that pip has written over.
 
     Without links in the environment nothing is imported, and nothing is done.
     """
     tidy: Callable[[], None] | None = None
-    try:
-        scheme = importlib.import_module("pip._internal.locations").get_scheme("")
-        sites = {scheme.purelib, scheme.platlib}
-        if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
-            from commonwheel.frontends import pip_link
+    scheme = importlib.import_module("pip._internal.locations").get_scheme("")
+    sites = {scheme.purelib, scheme.platlib}
+    if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
+        from commonwheel.frontends import pip_link
 
-            tidy = pip_link.tidy
-    except (ImportError, AttributeError, TypeError):
-        pass  # a pip that is not known: links to nowhere may stay, which is no harm
+        tidy = pip_link.tidy
     yield
     if tidy is not None:
         tidy()

@@ -1,14 +1,13 @@
-"""Waits for ``pip install`` and ``pip uninstall``: imported at the start of every
-interpreter that has commonwheel beside it, by ``commonwheel_pip.pth`` (and ``.start``,
-:pep:`829`).
+"""Waits for ``pip install``: imported at the start of every interpreter that has
+commonwheel beside it, by ``commonwheel_pip.pth`` (and ``.start``, :pep:`829`).
 
-Nothing of pip or of the rest of commonwheel is imported before pip itself imports one of
-these commands, so a program that is not pip pays for one small module.
+Nothing of pip or of the rest of commonwheel is imported before pip itself imports its
+``install`` command, so a program that is not pip pays for one small module.
 """
 
 import sys
 
-_COMMANDS = ("pip._internal.commands.install", "pip._internal.commands.uninstall")
+_COMMAND = "pip._internal.commands.install"
 
 
 class _Loader:
@@ -30,7 +29,7 @@ class _Loader:
         module.__loader__ = self._spec.loader = self._loader
         self._loader.exec_module(module)
         try:
-            # imported here because only these commands need it
+            # imported here because only this command needs it
             from commonwheel.frontends import pip_hook
 
             pip_hook.register(module)
@@ -41,7 +40,7 @@ class _Loader:
 class _Finder:
     @staticmethod
     def find_spec(fullname, path=None, target=None):  # type: ignore[no-untyped-def]
-        if fullname not in _COMMANDS:
+        if fullname != _COMMAND:
             return None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)  # finders of old lack it

@@ -1,10 +1,10 @@
 """Strays: links in an environment whose distribution is gone.
 
-Other installers can leave two kinds. pip does not remove a link that leads nowhere (a
-distribution whose store entry is missing): it asks whether a file exists first. And
 ``pip install --ignore-installed`` without the shared store writes over a linked
 distribution, whose links are then in no RECORD; they would be seen again as soon as the
-copied files are uninstalled.
+copied files are uninstalled. And pip does not remove a link that leads nowhere (of a
+distribution whose store entry is missing), because it asks whether a file exists first;
+such a link does no harm.
 """
 
 from __future__ import annotations
