@@ -41,18 +41,17 @@ def changing(environment: Environment) -> Iterator[None]:
     """
     site = environment.sites[0]
     folder = site / manifest.FOLDER
+    lock = FileLock(folder / _LOCK, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / _LOCK, fallback_to_soft=False):
-                try:
-                    for each in environment.sites:
-                        _sweep(each / manifest.FOLDER)
-                    yield
-                finally:
-                    _leave_nothing(folder)
+            lock.acquire()
+            for each in environment.sites:
+                _sweep(each / manifest.FOLDER)
+            yield
         finally:
-            _remove_if_empty(folder)
+            _leave_nothing(folder)
+            lock.release()
     except OSError as error:
         raise ApplyFailed(site, explain(error)) from error
 
@@ -64,9 +63,13 @@ def _sweep(folder: Path) -> None:
 
 
 def _leave_nothing(folder: Path) -> None:
-    """Remove the lock if nothing is linked; who waits for it makes another one."""
-    if os.listdir(folder) == [_LOCK]:
-        (folder / _LOCK).unlink()
+    """Remove our folder if nothing is linked; who waits for the lock makes another."""
+    try:
+        if set(os.listdir(folder)) <= {_LOCK}:
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+    except OSError:
+        pass
 
 
 def apply(plan: Plan) -> None:
@@ -124,16 +127,12 @@ def _transaction(site: Path) -> Iterator[_Change]:
         if not change.take_back():
             kept = stage.rename(folder / stage.name.replace(_STAGE, _RESCUED))
             raise ApplyFailed(site, str(error) or repr(error), kept) from error
-        _discard(stage)
+        files.discard(stage)
         raise
-    _discard(stage)
-
-
-def _discard(stage: Path) -> None:
     try:
-        files.remove_tree(stage)
-    except OSError:
-        pass  # it holds nothing of worth; the next change removes it
+        files.discard(stage)
+    except KeyboardInterrupt:
+        pass  # too late: an exception would say that nothing was changed
 
 
 class _Change:

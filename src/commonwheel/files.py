@@ -60,18 +60,12 @@ def publish(staged: Path, destination: Path) -> None:
 
 @contextmanager
 def staging(parent: Path, prefix: str = "") -> Iterator[Path]:
-    """A new private folder in ``parent``; what is left in it at the end is removed.
-
-    If that fails, it is left: it says nothing of what was done with the folder.
-    """
+    """A new private folder in ``parent``; what is left in it at the end is removed."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
     try:
         yield folder
     finally:
-        try:
-            remove_tree(folder)
-        except OSError:
-            pass
+        discard(folder)
 
 
 def remove_tree(folder: Path) -> None:
@@ -82,6 +76,20 @@ def remove_tree(folder: Path) -> None:
     for current, _, _ in os.walk(folder):
         os.chmod(current, stat.S_IRWXU)
     shutil.rmtree(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that nobody needs any more, as far as that is possible.
+
+    An error in this says nothing of what was done with the folder. Ctrl-C waits.
+    """
+    try:
+        remove_tree(folder)
+    except OSError:
+        pass
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def remove(path: Path) -> None:

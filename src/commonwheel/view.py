@@ -133,11 +133,18 @@ class ViewPlan:
             self._show(path.rstrip("/"), _Shown(target, path.endswith("/"), name))
 
     def owned(self, name: str) -> tuple[tuple[Link, ...], tuple[str, ...]]:
-        """The links of the added distribution ``name``, and its markers."""
-        links = tuple(
-            link for shown, link in self._planned_links() if shown.owner == name
+        """The links of the distribution ``name``, and its markers; once all are added."""
+        return (
+            tuple(self._links_by_owner.get(name, ())),
+            tuple(sorted(self._markers.get(name, ()))),
         )
-        return links, tuple(sorted(self._markers.get(name, ())))
+
+    @cached_property
+    def _links_by_owner(self) -> dict[str, list[Link]]:
+        found: dict[str, list[Link]] = {}
+        for shown, link in self._planned_links():
+            found.setdefault(shown.owner, []).append(link)
+        return found
 
     def splits(self) -> Iterator[Split]:
         """The links on disk that have to become folders, outermost only."""

@@ -50,9 +50,7 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     yield from _check_view(site, found)
 
 
-def _check_runtime(
-    site: Path, environment: Environment, renew: str
-) -> Iterator[Finding]:
+def _check_runtime(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:
     for name, content in runtime.files(environment.version).items():
         path = site / name
         try:
