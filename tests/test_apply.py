@@ -113,7 +113,7 @@ def test_all_or_nothing(
             try:
                 act()
             except (ApplyFailed, KeyboardInterrupt):
-                assert snapshot(root) == before  # noqa: PT017
+                assert snapshot(root) == before
                 failures += 1
                 continue
         # There was another way than the one that failed, or no need for it.

@@ -50,7 +50,7 @@ def changing(environment: Environment) -> Iterator[None]:
                 _sweep(each / manifest.FOLDER)
             yield
         finally:
-            _leave_nothing(folder)
+            _leave_nothing(folder, lock)
             lock.release()
     except OSError as error:
         raise ApplyFailed(site, explain(error)) from error
@@ -62,11 +62,12 @@ def _sweep(folder: Path) -> None:
         files.remove_tree(stage)
 
 
-def _leave_nothing(folder: Path) -> None:
+def _leave_nothing(folder: Path, lock: FileLock) -> None:
     """Remove our folder if nothing is linked; who waits for the lock makes another."""
     try:
-        if set(os.listdir(folder)) <= {_LOCK}:
-            (folder / _LOCK).unlink(missing_ok=True)
+        if lock.is_locked and os.listdir(folder) == [_LOCK]:
+            (folder / _LOCK).unlink()
+        if not os.listdir(folder):
             folder.rmdir()
     except OSError:
         pass
