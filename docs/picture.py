@@ -1,7 +1,8 @@
 """Make `docs/picture.svg`: what a user sees, from a real run on real packages.
 
-Run by `tox -e picture`. Two environments are filled one after the other with the same
-packages, from a store that is empty at first.
+Run by `tox -e picture`. Three environments are filled one after the other with the same
+packages, which have been downloaded before: one by pip alone, then two from a store that
+is empty at first.
 """
 
 from __future__ import annotations
@@ -25,25 +26,44 @@ def main() -> None:
     console = Console(record=True, width=COLUMNS, force_terminal=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["COMMONWHEEL_STORE"] = str(Path(folder, "store"))
-        for name in ("first", "second"):
+        run(
+            sys.executable, "-m", "pip", "download", "-d", Path(folder, "seen"), *PACKAGES
+        )
+        for name, options in (
+            ("plain", []),
+            *[(n, [OPTION]) for n in ("first", "second")],
+        ):
             environment = Path(folder, name)
             run(sys.executable, "-m", "venv", environment)
             run(environment / "bin/python", "-m", "pip", "install", "-q", CHECKOUT)
-            show_install(console, environment)
+            show_install(console, environment, options)
         show_status(console, environment)
     console.save_svg(str(CHECKOUT / "docs/picture.svg"), title="commonwheel")
 
 
-def show_install(console: Console, environment: Path) -> None:
+OPTION = "--use-shared-store"
+
+
+def show_install(console: Console, environment: Path, options: list[str]) -> None:
+    before = inodes(environment)
     console.print(Text(f"({environment.name}) $ ", "bold green"), end="")
-    console.print("pip install --use-shared-store", *PACKAGES)
-    pip = [environment / "bin/python", "-m", "pip", "install", "--use-shared-store"]
+    console.print("pip install", *options, *PACKAGES)
+    pip = [environment / "bin/python", "-m", "pip", "install", "--progress-bar=off"]
     started = time.monotonic()
-    printed = run(*pip, "--progress-bar=off", *PACKAGES)
+    printed = run(*pip, *options, *PACKAGES)
     passed = time.monotonic() - started
     last = next(line for line in printed.splitlines() if line.startswith("Successfully"))
     console.print(last if len(last) < COLUMNS else f"{last[: COLUMNS - 3]}...")
-    console.print(f"{passed:.0f} s\n", style="dim")
+    made = inodes(environment) - before
+    console.print(f"{passed:.0f} s, {made:,} files and folders more\n", style="dim")
+
+
+def inodes(folder: Path) -> int:
+    """How many inodes of its own a folder holds: hard links are the store's."""
+    return sum(
+        path.is_symlink() or path.is_dir() or path.stat().st_nlink == 1
+        for path in folder.rglob("*")
+    )
 
 
 def show_status(console: Console, environment: Path) -> None:

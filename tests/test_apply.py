@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from commonwheel import apply as apply_module
 from commonwheel import files, manifest
@@ -254,9 +255,31 @@ def test_a_file_does_not_replace_a_folder(
 
 
 def test_nobody_else_changes_the_environment_meanwhile(environment: Environment) -> None:
-    from filelock import FileLock, Timeout
-
     with changing(environment):
         lock = FileLock(environment.scheme.purelib / manifest.FOLDER / "lock")
         with pytest.raises(Timeout):
             lock.acquire(timeout=0)
+
+
+def test_who_gives_up_waiting_leaves_the_lock_alone(
+    environment: Environment, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with changing(environment):
+        monkeypatch.setattr(FileLock, "acquire", give_up)
+        with pytest.raises(KeyboardInterrupt), changing(environment):
+            pass
+        assert (site / manifest.FOLDER / "lock").exists()
+    assert not (site / manifest.FOLDER).exists()
+
+
+def test_what_a_killed_process_has_left_is_removed(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    write(site / manifest.FOLDER, {"stage-killed/old/file": "", "rescued-x/file": ""})
+    (site / manifest.FOLDER / "stage-killed/old").chmod(0o555)
+    install(environment, full(tmp_path, "1"))
+    names = {"lock", "links", "view", "rescued-x"}
+    assert {path.name for path in (site / manifest.FOLDER).iterdir()} == names
