@@ -186,6 +186,15 @@ class Environment:
         }
 
 
+def forget_bytecode(site: Path) -> None:
+    """Take away the runtime's bytecode, which whoever imports it writes."""
+    folder = site / "__pycache__"
+    for compiled in folder.glob("_commonwheel.*"):
+        compiled.unlink()
+    if folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
+
+
 def tree(root: Path, *, contents: bool = True) -> Tree:
     """What the folder ``root`` holds; links are not followed."""
     found: Tree = {}
@@ -309,10 +318,7 @@ def forget_runtime(site: Path) -> None:
     shutil.rmtree(site / "_commonwheel", ignore_errors=True)
     for name in ("00_commonwheel.pth", "_commonwheel.py"):
         (site / name).unlink(missing_ok=True)
-    for compiled in (site / "__pycache__").glob("_commonwheel.*"):
-        compiled.unlink()
-    if not os.listdir(site / "__pycache__"):
-        (site / "__pycache__").rmdir()
+    forget_bytecode(site)
 
 
 def this_python() -> Path:

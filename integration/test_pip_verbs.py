@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from environments import Environment, assert_untouched, run, store_contents
+from environments import (
+    Environment,
+    assert_untouched,
+    forget_bytecode,
+    run,
+    store_contents,
+)
 from neighbourhood import (
     NEAR,
     NEIGHBOURS,
@@ -278,8 +284,7 @@ def test_what_is_left_without_the_runtime_can_be_uninstalled(stage: Stage) -> No
     environment.remove_commonwheel()
     for name in ("00_commonwheel.pth", "_commonwheel.py"):
         (environment.site / name).unlink()
-    for compiled in (environment.site / "__pycache__").glob("_commonwheel.*"):
-        compiled.unlink()
+    forget_bytecode(environment.site)
     environment.pip("uninstall", "-y", "subject", *NEIGHBOURS)
     assert environment.leftovers(stage.before) == set()
 

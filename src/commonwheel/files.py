@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 READ_ONLY_FILE = 0o444
@@ -61,8 +61,10 @@ def publish(staged: Path, destination: Path) -> None:
 @contextmanager
 def staging(parent: Path, prefix: str = "") -> Iterator[Path]:
     """A new private folder in ``parent``; what is left in it at the end is removed."""
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    # The name is known before the folder is made: Ctrl-C can come in between.
+    folder = parent / f"{prefix}{os.urandom(8).hex()}"
     try:
+        folder.mkdir(mode=stat.S_IRWXU)
         yield folder
     finally:
         discard(folder)
@@ -88,7 +90,8 @@ def discard(folder: Path) -> None:
     except OSError:
         pass
     except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(folder)
         raise
 
 
