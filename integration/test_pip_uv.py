@@ -105,3 +105,14 @@ def test_what_uv_has_installed_can_be_linked_over_and_back(
     _uv_install(stage, "1.0", "--link-mode", mode)
     check(stage, "1.0", linked=False)
     assert store_contents(stage.environment.home / "uv") == cached
+
+
+def test_uv_uninstalls_a_distribution_whose_entry_is_missing(stage: Stage) -> None:
+    put(stage, "1.0", linked=True)
+    environment = stage.environment
+    environment.store.rename(environment.store.with_name("lost"))
+    try:
+        _uv(stage, "uninstall", "subject", *NEIGHBOURS)
+    finally:
+        environment.store.with_name("lost").rename(environment.store)
+    assert environment.leftovers(stage.before) == OWN
