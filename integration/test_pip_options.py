@@ -328,3 +328,10 @@ def test_several_wheels_of_one_command_are_all_linked(
     assert all(environment.is_linked(name) for name in ("many", "six", "idna"))
     assert (environment.site / "many-1.dist-info/REQUESTED").is_file()
     assert not list(environment.site.glob("six-*.dist-info/REQUESTED"))
+
+
+def test_pip_says_what_was_linked_and_to_which_store(
+    environment: Environment, sample: Sample
+) -> None:
+    answer = environment.install("sample-pure==1.0", wheels=sample.folder)
+    assert f"Linked 1 distribution to the store {environment.store}\n" in answer.stdout

@@ -28,7 +28,7 @@ def test_nothing_is_cut_off_in_a_pipe(
 ) -> None:
     console.print_status(found)
     printed = capsys.readouterr().out
-    assert f"{LONG}-1.0-12345678 is missing" in printed
+    assert f"{LONG}-1.0-12345678 is missing or unreadable" in printed
     assert "123.5 MB and 4,321 inodes saved" in printed
     assert "[gone]" in printed
     assert "\x1b" not in printed

@@ -57,7 +57,25 @@ def test_a_missing_entry_names_the_distribution_the_entry_and_the_command(
     found = only(examine(linked))
     assert "two 1.0" in found.problem
     assert str(entry) in found.problem
-    assert found.mend.endswith("--force-reinstall --no-deps two==1.0")
+    assert found.mend.endswith("and the wheel of two==1.0")
+
+
+def test_the_command_is_pip_s_where_pip_has_the_option(
+    linked: Environment, store: Store
+) -> None:
+    (linked.scheme.purelib / "commonwheel_pip.pth").touch()
+    remove_tree(store.root / "entries")
+    options = "-m pip install --use-shared-store --force-reinstall --no-deps two==1.0"
+    assert f"{linked.python} {options}" in {each.mend for each in examine(linked)}
+
+
+def test_an_entry_that_was_written_to(linked: Environment, store: Store) -> None:
+    (written,) = (store.root / "entries").glob("two-*/tree/two.py")
+    written.chmod(0o644)
+    written.write_text("changed")
+    found = only(examine(linked))
+    assert "two.py is missing or of another size" in found.problem
+    assert "remove that folder" in found.mend
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")

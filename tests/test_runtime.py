@@ -832,14 +832,15 @@ for name in {MODULES!r}:
     except ModuleNotFoundError as error:  # code that goes on without an option
         print("hidden by a fallback", name)
     except ImportError as error:
-        print(type(error).__module__, error.name == name, error)
+        said = str(error).replace(sys.executable, "PYTHON")
+        print(type(error).__module__, error.name == name, said)
     else:
         print("imported", name, sys.modules[name])
 import spread.deep.other, spread.deep.real
 """
     message = (
         f"_commonwheel True kit 1.2 is linked to the store entry {entry}, which cannot"
-        f" be read ({reason}). To put it back: python -m pip install"
+        f" be read ({reason}). To put it back: PYTHON -m pip install"
         " --use-shared-store --force-reinstall --no-deps kit==1.2"
     )
     assert site.run(code).splitlines() == len(MODULES) * [message]

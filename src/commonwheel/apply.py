@@ -198,7 +198,7 @@ class _Change:
         for link in split.links:
             path = folder / os.path.relpath(link.path, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(link.target)
+            self._make_link(link, path)
         for marker in split.markers:
             path = folder / os.path.relpath(marker, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ class _Change:
                 self.write(RealFile(path, content=b""))
         for link in installation.links:
             self._make_view_folder(view, os.path.dirname(link.path))
-            self._symlink(f"{view}/{link.path}", link)
+            self._show(f"{view}/{link.path}", link)
         for file in installation.files:
             self.write(file)
         self.write(installation.manifest)
@@ -258,17 +258,23 @@ class _Change:
         self._undo.append(partial(_take_away, path))
         files.move(staged, path)
 
-    def _symlink(self, path: str, link: Link) -> None:
+    def _show(self, path: str, link: Link) -> None:
         if not os.path.lexists(path):
             self._undo.append(partial(_take_away, Path(path)))
-            os.symlink(link.target, path)
+            self._make_link(link, Path(path))
         elif not os.path.islink(path) or os.readlink(path) != link.target:
             staged = self._new_name()
-            staged.symlink_to(link.target)
+            self._make_link(link, staged)
             self._put(staged, Path(path))
 
+    def _make_link(self, link: Link, path: Path) -> None:
+        if link.is_bytecode:
+            self._link_or_copy(Path(link.target), path)
+        else:
+            os.symlink(link.target, path)
+
     def _link_or_copy(self, source: Path, path: Path) -> None:
-        """Metadata never changes, so it is shared with the store where that works."""
+        """Share a file that never changes with the store, where that works."""
         try:
             self._share(source, path)
         except OSError:

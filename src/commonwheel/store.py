@@ -128,7 +128,8 @@ class Store:
             self._prepare()
             with (
                 resources.as_file(runtime.SOURCE) as source,
-                files.staging(self.root / "tmp", "runtime-") as staged,
+                self._lock(digest),
+                self._staging(digest) as staged,
             ):
                 compiler.compile(source.parent, [source.name], staged)
                 content = staged.joinpath(runtime.bytecode_name(compiler.cache_tag))
@@ -162,6 +163,18 @@ class Store:
         path = self.root / "locks" / f"{digest[:2]}.lock"
         return FileLock(path, fallback_to_soft=False)
 
+    @contextmanager
+    def _staging(self, digest: str) -> Iterator[Path]:
+        """A folder to make something in, while holding the lock of its hash.
+
+        What is there under the same lock was left by a process that was killed.
+        """
+        parent, prefix = self.root / "tmp", f"{digest[:2]}-"
+        for left in parent.glob(f"{prefix}*"):
+            files.discard(left)
+        with files.staging(parent, prefix) as staged:
+            yield staged
+
     def _find(self, prefix: str, digest: str) -> Entry | None:
         """The entry whose wheel has the sha256 ``digest``, compared in full."""
         for identifier in _identifiers(prefix, digest):
@@ -176,7 +189,7 @@ class Store:
         """Make an entry aside and publish it, complete, by a rename."""
         identifier = self._free_identifier(archive.prefix, digest)
         description = unpack.describe(archive, identifier, digest)
-        with files.staging(self.root / "tmp", f"{archive.prefix}-") as staged:
+        with self._staging(digest) as staged:
             root = staged / "entry"
             root.mkdir()
             for folder in (*(area.value for area in Area), "bytecode"):
@@ -218,7 +231,7 @@ class Store:
         metadata = f"{entry.description.dist_info}/"
         paths = (row.path for row in record.parse(entry.record))
         sources = tree.sources(path for path in paths if not path.startswith(metadata))
-        with files.staging(self.root / "tmp", f"{entry.description.id}-") as staged:
+        with self._staging(entry.description.sha256) as staged:
             compiler.compile(entry.tree, sources, staged)
             note = _measure_bytecode(staged)
             files.sync_filesystem(staged)

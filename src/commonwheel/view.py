@@ -41,12 +41,17 @@ def is_marker(file: str) -> bool:
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link of the view."""
+    """A link of the view: symbolic, but for bytecode."""
 
     path: str
     """Relative to the view, with ``/``."""
     target: str
     """Absolute, in a store."""
+
+    @property
+    def is_bytecode(self) -> bool:
+        """Whether it has to be a file: ``compileall`` refuses to replace a link."""
+        return self.path.endswith(".pyc") and "__pycache__" in self.path
 
 
 @dataclass(frozen=True)
@@ -301,7 +306,7 @@ class ViewPlan:
             return
         # Bytecode of the file that was here would be taken for this one's, unchecked.
         self._nodes.pop(place, None)
-        if self._is_old(place) and os.path.islink(self._root / place):
+        if self._is_old(place) and os.path.lexists(self._root / place):
             self.dropped[place] = None
 
     def _bytecode(self, source: str) -> str:

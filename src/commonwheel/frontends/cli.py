@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments, namespace=Arguments())
     try:
         return asked.command(asked)
+    except BrokenPipeError:
+        # Whoever reads has enough. Python must not fail again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except CommonwheelError as error:
         print(f"commonwheel: error: {error}", file=sys.stderr)
     except (OSError, ValueError) as error:
@@ -134,6 +137,8 @@ def _install(asked: Arguments) -> int:
     else:
         environment = _environment(asked.python)
     store = Store(settings.store_path(asked.store))
+    for wheel in asked.wheels:
+        wheel.stat()  # a file that is not there is said to be so, whatever its name
     wheels = [WheelRequest(path, lasting=True) for path in asked.wheels]
     with _progress() as progress:
         plan = install_wheels(wheels, environment, store, progress=progress)
@@ -146,13 +151,14 @@ def _install(asked: Arguments) -> int:
 
 
 def _uninstall(asked: Arguments) -> int:
-    names = [canonicalize_name(name) for name in asked.names]
-    plan = uninstall(names, _environment(asked.python))
+    asked_for = {canonicalize_name(name): name for name in asked.names}
+    plan = uninstall(list(asked_for), _environment(asked.python))
     if asked.json:
         print(json.dumps(_describe_plan(plan), indent=1))
-    missing = sorted(set(names) - {each.name for each in plan.removals})
-    for name in missing:
-        print(f"commonwheel: error: {name} is not installed", file=sys.stderr)
+    missing = asked_for.keys() - {each.name for each in plan.removals}
+    for name in sorted(missing):
+        message = f"{asked_for[name]!r} is not installed"
+        print(f"commonwheel: error: {message}", file=sys.stderr)
     return 1 if missing else 0
 
 

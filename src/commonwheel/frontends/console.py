@@ -36,7 +36,11 @@ def print_status(status: EnvironmentStatus) -> None:
     table.add_column("Inodes", justify="right")
     table.add_column("Entry", overflow="fold", style="dim")
     for each in status.linked:
-        entry = each.entry.name if each.present else f"{each.entry.name} is missing"
+        entry = (
+            each.entry.name
+            if each.present
+            else f"{each.entry.name} is missing or unreadable"
+        )
         table.add_row(
             escape(each.name),
             escape(each.version),

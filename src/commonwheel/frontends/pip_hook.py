@@ -44,8 +44,11 @@ def register(command_module: ModuleType) -> None:
 
     def run_linking(self: Any, options: Options, args: list[str]) -> Any:
         if getattr(options, "use_shared_store", False):
-            with seam.replaced(_linker(options.shared_store_path)):
-                return run(self, options, args)
+            linker = _linker(options.shared_store_path)
+            with seam.replaced(linker):
+                status = run(self, options, args)
+            linker.report()
+            return status
         if getattr(options, "ignore_installed", False):
             with _tidying():
                 return run(self, options, args)

@@ -40,6 +40,7 @@ class Linker:
         # found out now: pip blocks imports while it installs
         self._never_linked = {"pip", *_with_requirements("commonwheel")}
         self._cancelled = False
+        self._linked = 0
 
     def install(self, call: dict[str, Any]) -> bool:
         """Install a wheel as the arguments ``call`` of pip's own function say.
@@ -81,8 +82,15 @@ class Linker:
                 return True
             # pip restores what it has uninstalled after an Exception only
             raise InstallationError(_CANCELLED) from error
+        self._linked += 1
         _report(plan, call)
         return True
+
+    def report(self) -> None:
+        """Say what was done, as pip says what it has installed."""
+        if self._linked:
+            what = f"{self._linked} distribution{'' if self._linked == 1 else 's'}"
+            logger.info("Linked %s to the store %s", what, self._store.root)
 
 
 def tidy() -> None:

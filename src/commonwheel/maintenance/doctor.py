@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commonwheel import manifest, record, runtime
+from commonwheel.entry import Entry
 from commonwheel.environment import Environment
+from commonwheel.errors import InvalidStore
 from commonwheel.manifest import Manifest
+from commonwheel.store import read_entry
 
+_PIP_HAS_THE_OPTION = "commonwheel_pip.pth"
 _HIDDEN = getattr(stat, "UF_HIDDEN", 0)
 
 
@@ -36,17 +40,34 @@ def examine(environment: Environment) -> list[Finding]:
     ]
 
 
+@dataclass(frozen=True)
+class _Mend:
+    """The commands that mend an environment, with what it has."""
+
+    environment: Environment
+    by_pip: bool
+
+    def reinstall(self, requirement: str) -> str:
+        """Of a distribution, from the index or from its wheel."""
+        python = self.environment.python
+        if self.by_pip:
+            option = "--use-shared-store --force-reinstall --no-deps"
+            return f"{python} -m pip install {option} {requirement}"
+        return f"commonwheel install --python {python} and the wheel of {requirement}"
+
+
 def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
     renew = f"commonwheel install --python {environment.python}"
     yield from _check_runtime(site, environment, renew)
     yield from _check_start(site, environment, renew)
-    found, damaged = _read_manifests(site)
+    mend = _Mend(environment, (site / _PIP_HAS_THE_OPTION).exists())
+    found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:
-        yield from _check_entry(link)
-        yield from _check_metadata(site, link)
+        yield from _check_entry(link, mend)
+        yield from _check_metadata(site, link, mend)
     yield from _check_view(site, found)
 
 
@@ -87,7 +108,7 @@ def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[F
         yield Finding(f"{reason}, so the runtime is not active", renew)
 
 
-def _read_manifests(site: Path) -> tuple[list[Manifest], list[Finding]]:
+def _read_manifests(site: Path, mend: _Mend) -> tuple[list[Manifest], list[Finding]]:
     found: list[Manifest] = []
     damaged: list[Finding] = []
     folder = site / manifest.LINKS
@@ -97,30 +118,55 @@ def _read_manifests(site: Path) -> tuple[list[Manifest], list[Finding]]:
         try:
             found.append(manifest.parse((folder / name).read_text("utf-8")))
         except (OSError, ValueError) as error:
-            distribution = name.removesuffix(manifest.SUFFIX)
-            damaged.append(
-                Finding(f"{folder / name} is damaged ({error})", _reinstall(distribution))
-            )
+            again = mend.reinstall(name.removesuffix(manifest.SUFFIX))
+            damaged.append(Finding(f"{folder / name} is damaged ({error})", again))
     return found, damaged
 
 
-def _check_entry(link: Manifest) -> Iterator[Finding]:
-    tree = link.entry / "tree"
+def _check_entry(link: Manifest, mend: _Mend) -> Iterator[Finding]:
+    again = mend.reinstall(f"{link.name}=={link.version}")
+    entry = f"{link.name} {link.version}: its store entry {link.entry}"
     try:
-        os.listdir(tree)
-    except FileNotFoundError:
-        problem = f"{link.name} {link.version}: its store entry {link.entry} is missing"
-        yield Finding(problem, _reinstall(f"{link.name}=={link.version}"))
+        os.listdir(link.entry / "tree")
+        found = read_entry(link.entry)
+    except (FileNotFoundError, NotADirectoryError):
+        yield Finding(f"{entry} is missing", again)
+        return
     except OSError as error:
-        problem = (
-            f"{link.name} {link.version}: its store entry {link.entry} cannot be read"
+        problem = f"{entry} cannot be read ({error.strerror})"
+        yield Finding(
+            problem, f"give this user read access to {link.entry.parent.parent}"
         )
-        mend = f"give this user read access to {link.entry.parent.parent}"
-        yield Finding(f"{problem} ({error.strerror})", mend)
+        return
+    except InvalidStore as error:
+        yield Finding(
+            f"{entry} is damaged ({error})", f"remove that folder, then: {again}"
+        )
+        return
+    changed = _first_changed(found) if found is not None else "entry.json"
+    if changed is not None:
+        problem = f"{entry} is damaged ({changed} is missing or of another size)"
+        yield Finding(problem, f"remove that folder, then: {again}")
 
 
-def _check_metadata(site: Path, link: Manifest) -> Iterator[Finding]:
-    again = _reinstall(f"{link.name}=={link.version}")
+def _first_changed(entry: Entry) -> str | None:
+    """A file of the tree whose size is not the one in RECORD; hashing would take long.
+
+    Entries are read-only, but the superuser can write through a link all the same.
+    """
+    metadata = f"{entry.description.dist_info}/"
+    for row in record.parse(entry.record):
+        if not row.path.startswith(metadata):
+            try:
+                if os.stat(entry.tree / row.path).st_size != int(row.size):
+                    return row.path
+            except OSError:
+                return row.path
+    return None
+
+
+def _check_metadata(site: Path, link: Manifest, mend: _Mend) -> Iterator[Finding]:
+    again = mend.reinstall(f"{link.name}=={link.version}")
     path = site / link.metadata / "RECORD"
     try:
         listed = set(record.paths(path.read_text("utf-8")))
@@ -145,10 +191,3 @@ def _check_view(site: Path, found: list[Manifest]) -> Iterator[Finding]:
             path = os.path.join(current, name)
             if os.path.islink(path) and not os.readlink(path).startswith(entries):
                 yield Finding(f"{path} belongs to no linked distribution", f"rm {path}")
-
-
-def _reinstall(requirement: str) -> str:
-    return (
-        "python -m pip install --use-shared-store --force-reinstall --no-deps "
-        f"{requirement}"
-    )

@@ -96,12 +96,16 @@ def _weigh(entry: Entry, cache_tag: str) -> tuple[int, int]:
 
 
 def _made_by_linking(path: Path) -> int:
-    """How many files and links a linked distribution has that a copied one has not."""
+    """How many inodes a linked distribution has that a copied one has not.
+
+    Bytecode in the view is the store's, by a hard link.
+    """
     try:
         listed = record.paths(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return 0
-    return sum(row.startswith(f"{manifest.FOLDER}/") for row in listed)
+    ours = [row for row in listed if row.startswith(f"{manifest.FOLDER}/")]
+    return sum("/__pycache__/" not in row for row in ours)
 
 
 def _installed(site: Path) -> Iterator[str]:

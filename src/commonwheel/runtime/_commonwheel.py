@@ -113,8 +113,10 @@ def _refuse_dangling(site: str, link: str, name: str) -> None:
     if owner is not None:
         raise MissingEntryError(
             "{0} {1} is linked to the store entry {2}, which cannot be read ({3})."
-            " To put it back: python -m pip install --use-shared-store"
-            " --force-reinstall --no-deps {0}=={1}".format(*owner, reason),
+            " To put it back: {4} -m pip install --use-shared-store"
+            " --force-reinstall --no-deps {0}=={1}".format(
+                *owner, reason, _sys.executable or "python"
+            ),
             name=name,
             path=link,
         )
