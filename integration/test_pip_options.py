@@ -333,5 +333,6 @@ def test_several_wheels_of_one_command_are_all_linked(
 def test_pip_says_what_was_linked_and_to_which_store(
     environment: Environment, sample: Sample
 ) -> None:
-    answer = environment.install("sample-pure==1.0", wheels=sample.folder)
+    options = ("--no-deps", "sample-pure==1.0")
+    answer = environment.install(*options, wheels=sample.folder)
     assert f"Linked 1 distribution to the store {environment.store}\n" in answer.stdout

@@ -58,10 +58,19 @@ def _strays_of_view(
         for name in (*folders, *names):
             path = os.path.join(current, name)
             if os.path.islink(path):
-                if not os.readlink(path).startswith(entries):
+                if not _leads_into(path, entries):
+                    yield Path(path)
+            elif os.path.basename(current) == "__pycache__":
+                source = f"{name.partition('.')[0]}.py"
+                beside = os.path.join(os.path.dirname(current), source)
+                if not _leads_into(beside, entries):
                     yield Path(path)
             elif _is_marker(name) and name not in markers:
                 yield Path(path)
+
+
+def _leads_into(path: str, entries: tuple[str, ...]) -> bool:
+    return os.path.islink(path) and os.readlink(path).startswith(entries)
 
 
 def _is_marker(name: str) -> bool:
