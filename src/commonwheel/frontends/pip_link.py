@@ -1,4 +1,4 @@
-"""What the shared store does during ``pip install``. Imported only when it is on."""
+"""What the shared store does during ``pip install``. Imported only when there is need."""
 
 from __future__ import annotations
 
