@@ -195,6 +195,6 @@ def test_ctrl_c_is_one_line_and_status_1(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("commonwheel.frontends.cli.of_interpreter", interrupt)
+    monkeypatch.setattr("commonwheel.frontends.verbs.arguments.of_interpreter", interrupt)
     assert main(["install", os.devnull]) == 1
     assert "interrupted" in capsys.readouterr().err

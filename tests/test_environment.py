@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
 from commonwheel import environment
@@ -34,7 +35,8 @@ def test_of_this_interpreter() -> None:
     assert str(found.scheme.scripts) == paths["scripts"]
     assert str(found.scheme.data) == paths["data"]
     assert found.cache_tag == sys.implementation.cache_tag
-    assert found.tags == {str(tag) for tag in sys_tags()}
+    assert found.tags == tuple(map(str, sys_tags()))
+    assert found.markers == default_environment()
     assert str(found) == f"{sys.executable} (Python {found.version})"
     this = of_this_process(found.scheme, found.python)
     assert (this.version, this.cache_tag) == (found.version, found.cache_tag)

@@ -69,7 +69,7 @@ def test_all_or_none(environment: Environment, store: Store, tmp_path: Path) -> 
 def test_what_the_name_says_is_refused_before_the_store_is_touched(
     environment: Environment, store: Store, tmp_path: Path
 ) -> None:
-    environment = replace(environment, tags=frozenset({"py3-none-any"}))
+    environment = replace(environment, tags=("py3-none-any",))
     right = write_wheel(tmp_path, {"one.py": ""}, "one")
     foreign = write_wheel(tmp_path, {"two.so": ""}, "two", tag="cp27-cp27m-win32")
     newer = write_wheel(tmp_path, {"one.py": ""}, "One", "2.0")
@@ -87,7 +87,7 @@ def test_what_the_name_says_is_refused_before_the_store_is_touched(
 def test_a_compressed_tag_set_needs_one_that_is_supported(
     environment: Environment, store: Store, tmp_path: Path
 ) -> None:
-    environment = replace(environment, tags=frozenset({"py3-none-any"}))
+    environment = replace(environment, tags=("py3-none-any",))
     path = write_wheel(tmp_path, {"one.py": ""}, "one", tag="py2.py3-none-any")
     assert install_wheels([WheelRequest(path)], environment, store).installations
 

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,13 @@ class Environment:
     cache_tag: str
     """Names the interpreter's bytecode files (:pep:`3147`)."""
     scheme: Scheme
-    tags: frozenset[str] | None = None
-    """The compatibility tags that it supports; None: the frontend has seen to it."""
+    tags: tuple[str, ...] | None = None
+    """The compatibility tags that it supports, the best one first.
+
+    None: the frontend has seen to it.
+    """
+    markers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The variables of environment markers, if the interpreter was asked for them."""
 
     def site_packages(self, root_is_purelib: bool) -> Path:
         """Where a wheel's root goes."""
@@ -90,7 +96,8 @@ def of_interpreter(python: Path) -> Environment:
                 for key in ("purelib", "platlib", "scripts", "headers", "data")
             }
         ),
-        tags=frozenset(fields["tags"]),
+        tags=tuple(fields["tags"]),
+        markers=fields["markers"],
     )
 
 

@@ -10,6 +10,7 @@ it is: nothing else beside that folder can be imported, and the environment's ow
 import importlib.util
 import json
 import os
+import platform
 import sys
 import sysconfig
 
@@ -24,6 +25,32 @@ def supported_tags(packaging: str) -> "list[str]":
     sys.modules["packaging"] = importlib.util.module_from_spec(spec)
     tags = importlib.import_module("packaging.tags")
     return [str(tag) for tag in tags.sys_tags()]
+
+
+def markers() -> "dict[str, str]":
+    """The variables of environment markers.
+
+    As https://packaging.python.org/en/latest/specifications/dependency-specifiers/
+    defines them. ``packaging.markers`` knows them too; importing it takes as long as all
+    the rest.
+    """
+    info = sys.implementation.version
+    implementation_version = f"{info.major}.{info.minor}.{info.micro}"
+    if info.releaselevel != "final":
+        implementation_version += info.releaselevel[0] + str(info.serial)
+    return {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": implementation_version,
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "platform_python_implementation": platform.python_implementation(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    }
 
 
 def describe(packaging: str) -> "dict[str, object]":
@@ -48,6 +75,7 @@ def describe(packaging: str) -> "dict[str, object]":
         "externally_managed": not in_venv and os.path.exists(marker),
         # an older Python is refused by its version; it may fail to read the library
         "tags": supported_tags(packaging) if sys.version_info >= (3, 9) else [],
+        "markers": markers(),
     }
 
 

@@ -90,10 +90,11 @@ def uninstall(names: Sequence[str], environment: Environment) -> Plan:
 
 def _check_requests(wheels: Sequence[WheelRequest], environment: Environment) -> None:
     """Refuse what can be seen from the files' names, before the store is touched."""
+    supported = None if environment.tags is None else frozenset(environment.tags)
     by_name: dict[str, Path] = {}
     for path in (each.path for each in wheels):
         name, tags = wheel.name(path), {str(tag) for tag in wheel.tags(path)}
-        if environment.tags is not None and environment.tags.isdisjoint(tags):
+        if supported is not None and supported.isdisjoint(tags):
             described = path.name.removesuffix(".whl").split("-", 2)[2]
             raise IncompatibleWheel(path, described, str(environment))
         if name in by_name:

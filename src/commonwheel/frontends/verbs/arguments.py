@@ -1,0 +1,100 @@
+"""What several commands take, and how they answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from commonwheel.environment import Environment, of_interpreter
+from commonwheel.plan import Plan
+
+Verbs = argparse._SubParsersAction  # noqa: SLF001  argparse has no other name for it
+Progress = Callable[[str, int, int], object]
+
+
+def add_python(verb: argparse._ActionsContainer) -> None:
+    """``--python``, which names an environment; see :func:`environment`."""
+    verb.add_argument(
+        "--python",
+        type=Path,
+        metavar="PY",
+        help="the environment's interpreter, or the folder of a virtual environment "
+        "(default: the active one)",
+    )
+
+
+def add_environment(verb: argparse.ArgumentParser) -> None:
+    """``ENV``, which names an environment; see :func:`environment`."""
+    verb.add_argument(
+        "environment",
+        nargs="?",
+        type=Path,
+        metavar="ENV",
+        help="the folder of a virtual environment, or an interpreter "
+        "(default: the active one)",
+    )
+
+
+def add_store(verb: argparse.ArgumentParser) -> None:
+    """``--store``."""
+    verb.add_argument("--store", metavar="DIR", help="the store's folder")
+
+
+def add_json(verb: argparse.ArgumentParser, what: str = "what was done") -> None:
+    """``--json``."""
+    verb.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def environment(given: Path | None) -> Environment:
+    """The environment that was named, else the active one, else commonwheel's own."""
+    active = os.environ.get("VIRTUAL_ENV")
+    return of_interpreter(given or Path(active or sys.executable))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Shows what is going on, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda task, done, total: None
+        return
+    # rich takes longer to import than a warm installation takes to run
+    from commonwheel.frontends import console
+
+    with console.progress_bar() as show:
+        yield show
+
+
+def complain(kind: str, message: object) -> None:
+    """Tell a person something, on standard error. ``kind``: ``error`` or ``warning``."""
+    print(f"commonwheel: {kind}: {message}", file=sys.stderr)
+
+
+def warn_of_overridden(plan: Plan) -> None:
+    """Say which files two distributions have."""
+    for path, earlier, later in plan.overridden:
+        message = f"{path} is in {earlier} and in {later}; the latter's is used"
+        complain("warning", message)
+
+
+def print_json(data: object) -> None:
+    """Answer a program, on standard output."""
+    print(json.dumps(data, indent=1))
+
+
+def describe_plan(plan: Plan) -> dict[str, object]:
+    """What a plan has installed and removed, for JSON."""
+    return {
+        "installed": [
+            {"name": each.name, "version": each.version, "site": str(each.site)}
+            for each in plan.installations
+        ],
+        "removed": [
+            {"name": each.name, "version": each.version, "site": str(each.site)}
+            for each in plan.removals
+        ],
+    }
