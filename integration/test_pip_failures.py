@@ -250,7 +250,7 @@ FAULT = """
 import os, sys
 _plan = os.environ.get("FAULT")
 if _plan:
-    import errno, signal
+    import errno, signal, time
     kind, _, wanted = _plan.partition(":")
     events = {"os.rename", "os.symlink", "os.link", "os.mkdir", "os.rmdir", "os.remove",
               "os.chmod", "shutil.move", "shutil.copyfile", "open"}
@@ -276,12 +276,14 @@ if _plan:
         count += 1
         if count == int(wanted or -1):
             if kind == "interrupt":
-                os.killpg(os.getpgrp(), signal.SIGINT)  # as a terminal does
+                # as a terminal does to pip, which passes it on to this process
+                os.killpg(os.getpgid(os.getppid()), signal.SIGINT)
+                time.sleep(20)
             else:
                 path = next((a for a in arguments if isinstance(a, (str, bytes))), None)
                 raise OSError(errno.ENOSPC, "No space left on device", path)
     def _report():
-        if kind == "count":
+        if kind == "count" and count:
             with open(os.environ["FAULT_REPORT"], "w") as file:
                 file.write(str(count))
     import atexit

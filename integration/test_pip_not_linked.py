@@ -114,7 +114,8 @@ SPYING_BACKEND = """
 import importlib.util, json, os, pathlib, sys
 def _look():
     seen = {name: getattr(importlib.util.find_spec(name), "origin", None)
-            for name in ("six", "needed_to_build", "sample_module", "_commonwheel")}
+            for name in ("six", "needed_to_build", "sample_module")}
+    seen["needed_to_build_in_the_store"] = os.path.realpath(seen["needed_to_build"])
     path = pathlib.Path("{report}")
     path.write_text(json.dumps({"seen": seen, "path": sys.path}))
 def get_requires_for_build_wheel(settings=None):
@@ -128,32 +129,24 @@ def build_wheel(folder, settings=None, metadata=None):
 
 
 BUILDS = [
-    # what reaches a subprocess is the variable; the newest pip has other modes
-    *((pip, "in a subprocess", "variable") for pip in ("23.2", "24.0", "25.3")),
-    *((NEWEST_PIP, mode, face) for mode in MODES for face in ("variable", "flag")),
-    (NEWEST_PIP, "in a subprocess", "conf"),
-    (NEWEST_PIP, "in the process", "conf"),
+    *((pip, "in a subprocess", "flag") for pip in ("22.3", "23.2", "24.0", "25.3")),
+    *(
+        (NEWEST_PIP, mode, face)
+        for mode in MODES
+        for face in ("variable", "flag", "conf")
+    ),
 ]
 
 
 @pytest.mark.parametrize(("pip", "mode", "face"), BUILDS)
-def test_an_isolated_build_sees_and_links_nothing(
+def test_an_isolated_build_is_linked_to_its_requirements_and_sees_nothing_else(
     pip: str, mode: str, face: str, make: Make, sample: Sample, tmp_path: Path
 ) -> None:
     environment = make(pip=pip)
     environment.install("sample-module", wheels=sample.folder)
     wheels = tmp_path / "wheels"
     write_wheel(wheels, "needed-to-build", "1", {"needed_to_build.py": ""})
-    built = write_wheel(tmp_path, "spied", "1", {"spied.py": ""})
-    project = tmp_path / "project"
-    project.mkdir()
-    report = tmp_path / "report.json"
-    backend = SPYING_BACKEND.replace("{report}", str(report))
-    (project / "spy.py").write_text(backend.replace("{wheel}", str(built)))
-    (project / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["needed-to-build"]\n'
-        'build-backend = "spy"\nbackend-path = ["."]\n'
-    )
+    project, report = _write_spying_project(tmp_path)
     variables: dict[str, str] = {}
     if face == "variable":
         variables = {"PIP_USE_SHARED_STORE": "1"}
@@ -167,11 +160,49 @@ def test_an_isolated_build_sees_and_links_nothing(
     assert environment.is_linked("spied")
     seen = _seen(report)
     assert seen["sample_module"] is None
-    assert seen["needed_to_build"].endswith("/site-packages/needed_to_build.py")
-    assert "_commonwheel" not in seen["needed_to_build"]
+    assert "/pip-build-env-" in seen["needed_to_build"]
+    assert seen["needed_to_build"].endswith("/_commonwheel/view/needed_to_build.py")
     entries = (environment.store / "entries").iterdir()
-    assert {path.name.partition("-")[0] for path in entries} == {"sample_module", "spied"}
+    assert {path.name.partition("-")[0] for path in entries} == {
+        "needed_to_build",
+        "sample_module",
+        "spied",
+    }
     assert not environment.can_import("needed_to_build")
+    assert not Path(seen["needed_to_build"]).exists()
+    assert Path(seen["needed_to_build_in_the_store"]).is_file()
+
+
+def test_an_isolated_build_is_not_linked_if_the_command_line_says_so(
+    environment: Environment, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    write_wheel(wheels, "needed-to-build", "1", {"needed_to_build.py": ""})
+    project, report = _write_spying_project(tmp_path)
+    environment.install(
+        *("--no-use-shared-store", project),
+        wheels=wheels,
+        linked=False,
+        variables={"PIP_USE_SHARED_STORE": "1"},
+    )
+    seen = _seen(report)
+    assert seen["needed_to_build"].endswith("/site-packages/needed_to_build.py")
+    assert not environment.is_linked("spied")
+
+
+def _write_spying_project(folder: Path) -> tuple[Path, Path]:
+    """A project whose build reports what it sees, and the file where it does."""
+    built = write_wheel(folder, "spied", "1", {"spied.py": ""})
+    project = folder / "project"
+    project.mkdir()
+    report = folder / "report.json"
+    backend = SPYING_BACKEND.replace("{report}", str(report))
+    (project / "spy.py").write_text(backend.replace("{wheel}", str(built)))
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["needed-to-build"]\n'
+        'build-backend = "spy"\nbackend-path = ["."]\n'
+    )
+    return project, report
 
 
 def _seen(report: Path) -> dict[str, str]:

@@ -17,7 +17,8 @@ from commonwheel.errors import InvalidEnvironment
 
 _QUERY = Path(__file__).with_name("environment_query.py")
 _PACKAGING = str(Path(packaging.__file__).parent)
-_OLDEST = (3, 9)
+OLDEST = (3, 9)
+"""The oldest Python that can be linked into."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def of_interpreter(python: Path) -> Environment:
     """
     python = _interpreter_in(python) if python.is_dir() else python
     fields = _ask(python)
-    if tuple(map(int, fields["version"].split(".")[:2])) < _OLDEST:
+    if tuple(map(int, fields["version"].split(".")[:2])) < OLDEST:
         reason = f"Python {fields['version']} is too old (3.9 or later is needed)"
         raise InvalidEnvironment(python, reason)
     if fields["externally_managed"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from commonwheel import scripts, wheel
+from commonwheel import runtime, scripts, wheel
 from commonwheel.apply import apply, changing
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
@@ -43,12 +44,14 @@ def install_wheels(
     store: Store,
     *,
     script_template: str = scripts.TEMPLATE,
+    additions: Mapping[str, bytes] = MappingProxyType({}),
     progress: Progress = _quiet,
 ) -> Plan:
     """Link the distributions of ``wheels`` into ``environment``, all or none.
 
     What is not in ``store`` yet is added to it first. A distribution of the same name
-    is replaced. Returns the plan that was carried out.
+    is replaced. ``additions`` are other files that site-packages is given, by their path
+    in it. Returns the plan that was carried out.
 
     :raises InvalidWheel: a file is not a wheel
     :raises IncompatibleWheel: a wheel is for another Python or platform
@@ -66,10 +69,10 @@ def install_wheels(
         requests.append(
             Request(entry, each.requested, each.direct_url, each.header_folder)
         )
-    bytecode = store.bytecode_of_runtime(compiler)
+    bytecode = store.bytecode_of_module(runtime.SOURCE, compiler)
     progress("linking", len(wheels), len(wheels))
     with changing(environment):
-        plan = plan_links(requests, environment, script_template, bytecode)
+        plan = plan_links(requests, environment, script_template, bytecode, additions)
         apply(plan)
     return plan
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.utils import canonicalize_name
 
@@ -87,7 +88,7 @@ class Plan:
     sites: tuple[Path, ...]
     """The site-packages folders with links."""
     runtime: tuple[RealFile, ...]
-    """Of them, as far as it is missing or another one."""
+    """Of them, and what else starts with the interpreter, as far as it is not there."""
     splits: tuple[tuple[Path, Split], ...]
     """Links of other distributions that become real folders, with their site-packages."""
     records: tuple[RealFile, ...]
@@ -105,12 +106,16 @@ def plan_links(
     environment: Environment,
     template: str = scripts.TEMPLATE,
     runtime_bytecode: bytes = b"",
+    additions: Mapping[str, bytes] = MappingProxyType({}),
+    removed: Collection[str] = (),
 ) -> Plan:
     """What it takes to link ``requests`` into ``environment``.
 
     A distribution of the same name that is there is replaced, whoever installed it.
     ``runtime_bytecode`` is the runtime's for the environment's Python; without it an
-    environment that cannot write any compiles the runtime at every start.
+    environment that cannot write any compiles the runtime at every start. ``additions``
+    are other files that site-packages is given, by their path in it. The distributions
+    ``removed`` (normalized names) are uninstalled at the same time.
 
     :raises DuplicateRequest: one distribution is asked for twice
     :raises InvalidEnvironment: what is to be replaced cannot be removed, or a file would
@@ -129,8 +134,9 @@ def plan_links(
     for request in requests:
         site = environment.site_packages(request.entry.description.root_is_purelib)
         by_site.setdefault(site, []).append(request)
+    gone = frozenset((*by_name, *removed))
     views = {
-        site: _plan_view(site, group, environment, by_name)
+        site: _plan_view(site, group, environment, gone)
         for site, group in by_site.items()
     }
     installations = tuple(
@@ -138,15 +144,19 @@ def plan_links(
         for site, group in by_site.items()
         for request in group
     )
-    removals = tuple(_removals(by_name, environment))
+    removals = tuple(_removals(gone, environment))
     written = {path for each in installations for path in _paths(each)}
-    sites = tuple(dict.fromkeys((*by_site, *_linked_sites(environment))))
+    main = environment.sites[:1] if additions else ()
+    sites = tuple(dict.fromkeys((*by_site, *_linked_sites(environment), *main)))
     return Plan(
         sites=sites,
-        runtime=tuple(
-            file
-            for site in sites
-            for file in _runtime(site, environment, runtime_bytecode)
+        runtime=(
+            *(
+                file
+                for site in sites
+                for file in _changed(site, _runtime(environment, runtime_bytecode))
+            ),
+            *_changed(environment.sites[0], additions),
         ),
         splits=tuple(
             (site, split) for site, view in views.items() for split in view.splits()
@@ -164,7 +174,7 @@ def plan_links(
             ),
             # unchecked, so an older runtime's would be run instead of this one
             *(
-                site / runtime.bytecode_name(environment.cache_tag)
+                site / runtime.bytecode_name(runtime.MODULE, environment.cache_tag)
                 for site in sites
                 if not runtime_bytecode
             ),
@@ -185,11 +195,17 @@ def _linked_sites(environment: Environment) -> Iterator[Path]:
             yield site
 
 
-def _runtime(site: Path, environment: Environment, bytecode: bytes) -> Iterator[RealFile]:
-    """The runtime's files that have to be written."""
+def _runtime(environment: Environment, bytecode: bytes) -> dict[str, bytes]:
+    """The runtime's files, by their path in site-packages."""
     wanted = runtime.files(environment.version)
     if bytecode:
-        wanted[runtime.bytecode_name(environment.cache_tag)] = bytecode
+        name = runtime.bytecode_name(runtime.MODULE, environment.cache_tag)
+        wanted[name] = bytecode
+    return wanted
+
+
+def _changed(site: Path, wanted: Mapping[str, bytes]) -> Iterator[RealFile]:
+    """The files that have to be written, because they are missing or others."""
     for name, content in wanted.items():
         path = site / name
         try:

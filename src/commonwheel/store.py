@@ -13,8 +13,10 @@
                                    many files, of how many bytes
       tmp/                         entries being made
       locks/                       at most 256 lock files, by the hash's first digits
-      runtime/HASH.TAG.pyc         bytecode of the file that environments are given
+      runtime/HASH.TAG.pyc         bytecode of the files that environments are given
       wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
+      origins                      "SHA256 ENTRY": what else than its sha256 says which
+                                   wheel an entry is of, such as a commit, hashed
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 from filelock import FileLock
+from packaging.utils import canonicalize_name, canonicalize_version
 
 from commonwheel import entry as entries
 from commonwheel import files, record, runtime, tree, unpack, wheel
@@ -106,18 +108,18 @@ class Store:
                     found = self._find(prefix, digest)  # published while we waited?
                     if found is None:
                         return self._unpack(archive, before, digest, compiler)
-        self._ensure_bytecode(found, compiler)
+        self.ensure_bytecode(found, compiler)
         return found
 
-    def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
-        """Bytecode of the runtime for the interpreter of ``compiler``, compiled once.
+    def bytecode_of_module(self, source: Path, compiler: Compiler) -> bytes:
+        """Bytecode of a file that environments are given, compiled once per Python.
 
         Empty if it is not there and the store cannot be written.
 
         :raises InvalidEnvironment: the interpreter does not run
         :raises InvalidStore: the store cannot be written
         """
-        digest = hashlib.sha256(runtime.SOURCE.read_bytes()).hexdigest()
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
         kept = self.root / "runtime" / f"{digest[:16]}.{compiler.cache_tag}.pyc"
         try:
             return kept.read_bytes()
@@ -126,14 +128,10 @@ class Store:
                 return b""
         with self._writing():
             self._prepare()
-            with (
-                resources.as_file(runtime.SOURCE) as source,
-                self._lock(digest),
-                self._staging(digest) as staged,
-            ):
+            with self._lock(digest), self._staging(digest) as staged:
                 compiler.compile(source.parent, [source.name], staged)
-                content = staged.joinpath(runtime.bytecode_name(compiler.cache_tag))
-                compiled = content.read_bytes()
+                name = runtime.bytecode_name(source.name, compiler.cache_tag)
+                compiled = staged.joinpath(name).read_bytes()
             files.write_atomically(kept, compiled, files.READ_ONLY_FILE)
         return compiled
 
@@ -143,6 +141,61 @@ class Store:
         :raises InvalidStore: it is there but cannot be read
         """
         return read_entry(self.root / "entries" / identifier)
+
+    def contents(self) -> Contents:
+        """The entries that there are now, to be found by what they are of.
+
+        :raises InvalidStore: the store cannot be read
+        """
+        try:
+            return Contents(self, os.listdir(self.root / "entries"))
+        except FileNotFoundError:
+            return Contents(self, ())
+        except OSError as error:
+            raise InvalidStore(self.root, explain(error)) from error
+
+    def of_origin(self, origin: str) -> Entry | None:
+        """The entry of the wheel that came from ``origin``, if that is remembered.
+
+        :raises InvalidStore: it is there but cannot be read
+        """
+        identifier = self._origins.get(_key(origin))
+        return self.get(identifier) if identifier is not None else None
+
+    def remember_origin(self, origin: str, entry: Entry) -> None:
+        """Remember that the wheel of ``entry`` came from ``origin``, if that is possible.
+
+        ``origin`` is whatever text says for ever which wheel is meant, and is not the
+        wheel's sha256: another hash of it, a commit it was built from.
+        """
+        key, identifier = _key(origin), entry.description.id
+        if self._origins.get(key) != identifier and self._append(
+            "origins", f"{key} {identifier}"
+        ):
+            self._origins[key] = identifier
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        """Identifiers of entries by what their wheels came from; the last line counts."""
+        return self._pairs("origins")
+
+    def ensure_bytecode(self, entry: Entry, compiler: Compiler) -> None:
+        """Add bytecode for another interpreter to an entry, unless it has it.
+
+        In a store that cannot be written nothing is added: imports then compile in
+        memory, as they do from any read-only folder.
+
+        :raises InvalidEnvironment: the interpreter does not run
+        :raises InvalidStore: the store cannot be written
+        """
+        done = entry.root / "bytecode" / compiler.cache_tag
+        if os.path.exists(done) or not os.access(done.parent, os.W_OK):
+            return
+        with self._writing():
+            self._prepare()
+            with self._lock(entry.description.sha256):
+                if not done.exists():
+                    self._add_bytecode(entry, compiler, done)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -212,21 +265,6 @@ class Store:
             files.sync_folder(published.parent)
         return _entry(published, description, rows)
 
-    def _ensure_bytecode(self, entry: Entry, compiler: Compiler) -> None:
-        """Add bytecode for another interpreter, unless the entry has it.
-
-        In a store that cannot be written nothing is added: imports then compile in
-        memory, as they do from any read-only folder.
-        """
-        done = entry.root / "bytecode" / compiler.cache_tag
-        if os.path.exists(done) or not os.access(done.parent, os.W_OK):
-            return
-        with self._writing():
-            self._prepare()
-            with self._lock(entry.description.sha256):
-                if not done.exists():
-                    self._add_bytecode(entry, compiler, done)
-
     def _add_bytecode(self, entry: Entry, compiler: Compiler, done: Path) -> None:
         metadata = f"{entry.description.dist_info}/"
         paths = (row.path for row in record.parse(entry.record))
@@ -267,26 +305,71 @@ class Store:
     @cached_property
     def _seen(self) -> dict[str, str]:
         """The hashes of the wheel files seen before, by identity and time stamps."""
-        try:
-            lines = (self.root / "wheels").read_text("ascii").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return {}  # files are read again, no more
-        pairs = (line.split(" ") for line in lines)
+        found = self._pairs("wheels")
         # a line that a power cut left incomplete is as good as none
-        return {
-            pair[0]: pair[1] for pair in pairs if len(pair) == 2 and len(pair[1]) == 64
-        }
+        return {stamp: digest for stamp, digest in found.items() if len(digest) == 64}
 
     def _note(self, stamp: str, digest: str) -> None:
         """Remember the hash of a wheel file, if that is possible."""
+        if self._append("wheels", f"{stamp} {digest}"):
+            self._seen[stamp] = digest
+
+    def _pairs(self, name: str) -> dict[str, str]:
+        """What the lines of a file of notes say; nothing if it cannot be read."""
+        try:
+            lines = (self.root / name).read_text("ascii").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return {}  # what is noted can be found out again
+        pairs = (line.split(" ") for line in lines)
+        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+    def _append(self, name: str, line: str) -> bool:
+        """Add a line to a file of notes, if that is possible; whether it was."""
         try:
             self._prepare()
             # one write to the end of the file, so lines never mix
-            with open(self.root / "wheels", "ab", buffering=0) as file:
-                file.write(f"{stamp} {digest}\n".encode("ascii"))
+            with open(self.root / name, "ab", buffering=0) as file:
+                file.write(f"{line}\n".encode("ascii"))
         except OSError:
-            return
-        self._seen[stamp] = digest
+            return False
+        return True
+
+
+class Contents:
+    """The entries that a store held at one time, to be found by what they are of."""
+
+    def __init__(self, store: Store, identifiers: Iterable[str]) -> None:
+        """``identifiers``: the names of their folders."""
+        self._store = store
+        self._by_name: dict[str, list[tuple[str, str, str]]] = {}
+        for identifier in sorted(identifiers):
+            name, version, digest, *_ = (*identifier.split("-"), "", "")
+            found = self._by_name.setdefault(canonicalize_name(name), [])
+            found.append((version, digest, identifier))
+
+    def of_version(self, name: str, version: str) -> Iterator[Entry]:
+        """The entries of a distribution's (normalized name) wheels of one version.
+
+        :raises InvalidStore: one of them cannot be read
+        """
+        wanted = canonicalize_version(version)
+        for found, _, identifier in self._by_name.get(name, ()):
+            if canonicalize_version(found) == wanted:
+                entry = self._store.get(identifier)
+                if entry is not None:
+                    yield entry
+
+    def of_digests(self, name: str, digests: Collection[str]) -> Iterator[Entry]:
+        """The entries of a distribution's wheels that have one of the sha256 ``digests``.
+
+        :raises InvalidStore: one of them cannot be read
+        """
+        beginnings = {digest[:8] for digest in digests}
+        for _, beginning, identifier in self._by_name.get(name, ()):
+            if beginning in beginnings:
+                entry = self._store.get(identifier)
+                if entry is not None and entry.description.sha256 in digests:
+                    yield entry
 
 
 def read_entry(root: Path) -> Entry | None:
@@ -321,6 +404,10 @@ def _measure_bytecode(folder: Path) -> bytes:
     """What ``bytecode/TAG`` says when the bytecode files below ``folder`` are added."""
     sizes = [path.stat().st_size for path in folder.rglob("__pycache__/*.pyc")]
     return f"{len(sizes)} {sum(sizes)}\n".encode("ascii")
+
+
+def _key(origin: str) -> str:
+    return hashlib.sha256(origin.encode("utf-8")).hexdigest()
 
 
 def _state(path: Path) -> object:

@@ -13,7 +13,15 @@ from typing import Any
 
 import commonwheel
 from commonwheel.errors import CommonwheelError
-from commonwheel.frontends.verbs import arguments, doctor, install, status, uninstall
+from commonwheel.frontends.verbs import (
+    arguments,
+    doctor,
+    enable,
+    install,
+    status,
+    sync,
+    uninstall,
+)
 
 
 class Arguments(argparse.Namespace):
@@ -47,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     version = f"commonwheel {commonwheel.__version__}"
     parser.add_argument("--version", action="version", version=version)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for verb in (install, uninstall, status, doctor):
+    for verb in (install, sync, uninstall, enable, status, doctor):
         verb.add(verbs)
     return parser
 

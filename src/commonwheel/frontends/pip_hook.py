@@ -1,36 +1,76 @@
 """``pip install --use-shared-store``: pip resolves and builds, commonwheel installs.
 
+Runs inside pip. Loaded by ``_commonwheel_pip.py`` when pip imports its ``install``
+command, from inside the package where commonwheel is installed, or as a verbatim copy
+from the folder ``_commonwheel`` of an environment that commonwheel serves from outside.
+So it stands alone: the standard library and the pip it runs in, nothing else. The work
+is done by ``pip_host.py``, run by commonwheel's own interpreter; which one that is says
+the file ``host`` beside this one, or else it is this interpreter. Neither commonwheel
+nor what it needs is ever imported into pip, or into the environment that pip serves.
+
 pip has no interface for this, so the names of its internals that are used here are
 checked first, and a pip that lacks one of them is left alone: it then behaves as if
 commonwheel were not installed. The seam is the function that installs one wheel,
 ``pip._internal.operations.install.wheel.install_wheel``, the same from pip 22.3 on but
 for parameters that were added.
+
+From the start of the installation on pip 26.3 refuses every import, so this file has
+them all at its head, but for pip's own, which pip has made by then.
+
+What is said to the host is one line of JSON, and so is each of its answers:
+
+* ``{"protocol", "store", "version", "cache_tag", "template"}`` -> ``{"store"}``, the
+  store's folder; or ``{"unsupported"}``, a reason to copy; or ``{"error"}``.
+* ``{"wheel", "name", "scheme", "python", "requested", "direct_url"}``
+  -> ``{"linked": true, "overridden", "scripts"}``; or ``{"linked": false}``: pip is to
+  copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
+  is as it was before.
+* ``{"tidy": scheme}`` -> ``{}`` or ``{"error"}``.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import optparse
+import json
+import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from commonwheel.frontends.pip_link import Linker
+    import optparse
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
+PROTOCOL = 1
 _NEEDED = frozenset({"name", "wheel_path", "scheme", "direct_url", "requested"})
 """Parameters of ``install_wheel``."""
+_SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
+_CANCELLED = "Operation cancelled by user"
+_BUILD = f"{os.sep}pip-build-env-"
+"""In the path of every isolated build environment; pip removes it after the build."""
 
 Options = Any  # optparse.Values: has an attribute for each option
 
+logger = logging.getLogger("pip._internal.commonwheel")
 
-def register(command_module: ModuleType) -> None:
+
+class HostError(Exception):
+    """Commonwheel cannot be run, or refuses."""
+
+
+def register(
+    command_module: ModuleType, python: str, through_us: Callable[[Any], Any]
+) -> None:
     """Add the options to pip's ``install`` command, and what they do.
 
-    ``command_module`` is ``pip._internal.commands.install``.
+    ``command_module`` is ``pip._internal.commands.install``; ``python`` the interpreter
+    that has commonwheel, unless the file ``host`` names it; ``through_us`` makes a
+    module of pip start pip again in a way that reaches this file.
     """
     command: Any = getattr(command_module, "InstallCommand", None)
     seam = _find_seam()
@@ -43,37 +83,21 @@ def register(command_module: ModuleType) -> None:
         _add_options(self.cmd_opts)
 
     def run_linking(self: Any, options: Options, args: list[str]) -> Any:
-        if getattr(options, "use_shared_store", False):
-            linker = _linker(options.shared_store_path)
-            with seam.replaced(linker):
-                status = run(self, options, args)
-            linker.report()
-            return status
-        if getattr(options, "ignore_installed", False):
-            with _tidying():
-                return run(self, options, args)
-        return run(self, options, args)
+        with _told_to_builds(options):
+            if getattr(options, "use_shared_store", False):
+                host = _open_host(python, options.shared_store_path)
+                if host is not None:
+                    with host, _reaching_builds(through_us), seam.replaced(host):
+                        status = run(self, options, args)
+                        host.report()
+                        return status
+            elif getattr(options, "ignore_installed", False):
+                with _tidying(python):
+                    return run(self, options, args)
+            return run(self, options, args)
 
     command.add_options = add_options_and_ours
     command.run = run_linking
-
-
-@contextmanager
-def _tidying() -> Iterator[None]:
-    """Afterwards, no link is left of a distribution that pip has written over.
-
-    Without links in the environment nothing is imported, and nothing is done.
-    """
-    tidy: Callable[[], None] | None = None
-    scheme = importlib.import_module("pip._internal.locations").get_scheme("")
-    sites = {scheme.purelib, scheme.platlib}
-    if any(os.path.isdir(os.path.join(site, "_commonwheel")) for site in sites):
-        from commonwheel.frontends import pip_link
-
-        tidy = pip_link.tidy
-    yield
-    if tidy is not None:
-        tidy()
 
 
 class Seam:
@@ -85,13 +109,13 @@ class Seam:
         self._signature = inspect.signature(original)
 
     @contextmanager
-    def replaced(self, linker: Linker) -> Iterator[None]:
+    def replaced(self, host: Host) -> Iterator[None]:
         """While this lasts, wheels that can be linked are linked."""
 
         def install_wheel(*args: Any, **kwargs: Any) -> None:
             call = self._signature.bind(*args, **kwargs)
             call.apply_defaults()
-            if not linker.install(call.arguments):
+            if not _is_linkable(call.arguments) or not host.install(call.arguments):
                 self.original(*args, **kwargs)
 
         for module in self._modules:
@@ -135,24 +159,283 @@ def _has_methods(command: object, *names: str) -> bool:
     return all(callable(getattr(command, "__dict__", {}).get(name)) for name in names)
 
 
-def _linker(path: str | None) -> Linker:
-    # Not imported unless the option is on; and before pip starts to install, because
-    # from then on pip 26.3 refuses every import.
-    exceptions = importlib.import_module("pip._internal.exceptions")
+def _is_linkable(call: dict[str, Any]) -> bool:
+    """Whether the store can serve a distribution; otherwise pip does as ever."""
+    direct_url = call["direct_url"]
+    if direct_url is not None:
+        # as text, because pip's objects for it have changed
+        described = json.loads(direct_url.to_json())
+        if described.get("dir_info", {}).get("editable"):
+            return False  # the wheel is made for this one installation
+    given = call["scheme"]
+    if _BUILD in given.purelib:
+        return True
+    # --target, --prefix, --root and --user have folders of their own.
+    own = _pip("locations").get_scheme(call["name"])
+    return all(getattr(own, key) == getattr(given, key) for key in _SCHEME)
+
+
+@contextmanager
+def _told_to_builds(options: Options) -> Iterator[None]:
+    """What was decided on the command line holds for pip's isolated builds too.
+
+    pip starts itself for them, without the options that it does not know.
+    """
+    told = {}
+    if getattr(options, "shared_store_refused", False):
+        told["PIP_USE_SHARED_STORE"] = "0"
+    elif getattr(options, "use_shared_store", False):
+        told["PIP_USE_SHARED_STORE"] = "1"
+        if options.shared_store_path:
+            told["PIP_SHARED_STORE_PATH"] = os.path.abspath(options.shared_store_path)
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
     try:
-        from commonwheel.errors import CommonwheelError
-        from commonwheel.frontends.pip_link import Linker
-    except ImportError as error:
-        message = f"--use-shared-store: commonwheel is not usable: {error}"
-        raise exceptions.CommandError(message) from error
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _reaching_builds(through_us: Callable[[Any], Any]) -> Iterator[None]:
+    """While this lasts, isolated builds are reached whatever interpreter they have."""
+    callers = ("pip._internal.build_env", "pip._internal.build_env.installer")
+    modules = [sys.modules[name] for name in callers if name in sys.modules]
+    undo = [through_us(each) for each in modules if hasattr(each, "get_runnable_pip")]
     try:
-        return Linker(path)
-    except CommonwheelError as error:
-        message = f"--use-shared-store: {error}"
-        raise exceptions.CommandError(message) from error
+        yield
+    finally:
+        for take_back in undo:
+            take_back()
+
+
+@contextmanager
+def _tidying(python: str) -> Iterator[None]:
+    """Afterwards, no link is left of a distribution that pip has written over.
+
+    Without links in the environment nothing is asked of anybody.
+    """
+    scheme = _pip("locations").get_scheme("")
+    views = [
+        os.path.join(site, "_commonwheel", "view")
+        for site in {scheme.purelib, scheme.platlib}
+    ]
+    yield
+    if any(map(os.path.isdir, views)):
+        try:
+            with Host(_host_command(python)) as host:
+                reason = host.ask({"tidy": _fields(scheme)}).get("error")
+        except HostError as error:
+            reason = str(error)
+        if reason:
+            message = "links that are not used any more may be left: %s"
+            logger.warning(message, reason)
+
+
+def _open_host(python: str, store: str | None) -> Host | None:
+    """Start commonwheel and open its store; None if this Python cannot be linked into."""
+    failed = _pip("exceptions").CommandError
+    try:
+        host = Host(_host_command(python))
+        unsupported = host.open(store)
+    except HostError as error:
+        raise failed(f"--use-shared-store: {error}") from error
+    if unsupported:
+        host.close()
+        logger.warning("--use-shared-store: %s; packages are copied", unsupported)
+        return None
+    return host
+
+
+def _host_command(python: str) -> list[str]:
+    """How commonwheel is run.
+
+    :raises HostError: it is not there any more
+    """
+    folder = os.path.dirname(os.path.abspath(__file__))
+    script = os.path.join(folder, "pip_host.py")
+    try:
+        with open(os.path.join(folder, "host"), encoding="utf-8") as file:
+            described = json.load(file)
+        python, script = described["python"], described["script"]
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise HostError(f"{folder}{os.sep}host is damaged ({error})") from error
+    for path in (python, script):
+        if not os.path.exists(path):
+            way_out = f"`commonwheel enable {sys.prefix}` puts another in its place"
+            raise HostError(f"commonwheel is gone from {path}; {way_out}")
+    quiet = ["-B"] if sys.dont_write_bytecode else []
+    return [python, "-I", *quiet, script]
+
+
+class Host:
+    """commonwheel, run by its own interpreter, for as long as one ``pip install``."""
+
+    def __init__(self, command: list[str]) -> None:
+        """Start it.
+
+        :raises HostError: it does not start
+        """
+        self._cancelled = False
+        self._linked = 0
+        self._store = ""
+        try:
+            # Ctrl-C is for pip, which passes it on when there is something to stop.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostError(f"{command[0]} does not run ({error.strerror})") from error
+
+    def __enter__(self) -> Host:  # noqa: PYI034  `Self` is younger than this file's Pythons
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let it end."""
+        with suppress(OSError):  # it has ended already
+            self._in.close()
+        self._process.wait()
+        self._out.close()
+
+    def open(self, store: str | None) -> str | None:
+        """Open the store; returns why this Python cannot be linked into, or None.
+
+        :raises HostError: the store cannot be used
+        """
+        template = _pip("operations.install.wheel").PipScriptMaker.script_template
+        answer = self.ask(
+            {
+                "protocol": PROTOCOL,
+                "store": store,
+                "version": ".".join(map(str, sys.version_info[:3])),
+                "cache_tag": sys.implementation.cache_tag,
+                "template": template,
+            }
+        )
+        if "error" in answer:
+            self.close()
+            raise HostError(answer["error"])
+        self._store = answer.get("store", "")
+        return answer.get("unsupported")
+
+    def install(self, call: dict[str, Any]) -> bool:
+        """Install a wheel as the arguments ``call`` of pip's own function say.
+
+        Returns whether it was done; if not, pip's own function has to do it.
+
+        :raises InstallationError: pip's error for "this distribution cannot be
+            installed"; pip restores the one it has uninstalled before
+        """
+        failed = _pip("exceptions").InstallationError
+        if self._cancelled:
+            raise failed(_CANCELLED)
+        direct_url = call["direct_url"]
+        answer = self.ask(
+            {
+                "wheel": os.path.abspath(call["wheel_path"]),
+                "name": call["name"],
+                "scheme": _fields(call["scheme"]),
+                "python": call.get("script_executable") or sys.executable,
+                "requested": bool(call["requested"]),
+                "direct_url": None if direct_url is None else direct_url.to_json(),
+            }
+        )
+        if answer.get("interrupted"):
+            # pip restores what it has uninstalled after an Exception only
+            raise failed(_CANCELLED)
+        if "error" in answer:
+            raise failed(answer["error"])
+        if answer["linked"]:
+            self._linked += 1
+            _report(answer, call)
+        return bool(answer["linked"])
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Say something, and wait for the answer.
+
+        Ctrl-C meanwhile is passed on, and the answer says what became of it. If all was
+        done when it came, pip must not restore what was replaced; nothing follows then.
+        """
+        with self._passing_on_interrupts():
+            try:
+                self._in.write(json.dumps(question).encode("ascii") + b"\n")
+                self._in.flush()
+                return dict(json.loads(self._out.readline()))
+            except (OSError, ValueError):
+                status = self._process.wait()
+                return {"error": f"commonwheel stopped (exit status {status})"}
+
+    @contextmanager
+    def _passing_on_interrupts(self) -> Iterator[None]:
+        def pass_on(*_: object) -> None:
+            self._cancelled = True
+            if os.name == "posix":
+                self._process.send_signal(signal.SIGINT)
+
+        try:
+            before = signal.signal(signal.SIGINT, pass_on)
+        except ValueError:
+            yield  # not the main thread, which alone is interrupted
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    @property
+    def _in(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def _out(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def report(self) -> None:
+        """Say what was done, as pip says what it has installed."""
+        if self._linked:
+            what = f"{self._linked} distribution{'' if self._linked == 1 else 's'}"
+            logger.info("Linked %s to the store %s", what, self._store)
+
+
+def _pip(module: str) -> Any:
+    """A module of pip; it has been imported by now."""
+    return sys.modules[f"pip._internal.{module}"]
+
+
+def _fields(scheme: Any) -> dict[str, str]:
+    """A scheme of pip's as data. Its folder for headers is the distribution's own."""
+    return {key: getattr(scheme, key) for key in _SCHEME}
+
+
+def _report(answer: dict[str, Any], call: dict[str, Any]) -> None:
+    for path, earlier, later in answer["overridden"]:
+        message = "%s is in %s and in %s; the latter's is used"
+        logger.warning(message, path, earlier, later)
+    installer = _pip("operations.install.wheel")
+    explain = getattr(installer, "message_about_scripts_not_on_PATH", None)
+    if call.get("warn_script_location") and explain is not None:
+        message = explain(answer["scripts"])
+        if message:
+            logger.warning(message)
 
 
 def _add_options(group: optparse.OptionGroup) -> None:
+    if group.has_option("--use-shared-store"):
+        return  # another copy of this file was first
     group.add_option(
         "--use-shared-store",
         dest="use_shared_store",
@@ -191,3 +474,4 @@ def _switch_off(
         )
     assert parser.values is not None
     parser.values.use_shared_store = False
+    parser.values.shared_store_refused = True

@@ -1,0 +1,186 @@
+"""Does what ``pip_hook.py`` asks for. It runs in commonwheel's interpreter, not in pip's.
+
+The questions and answers, one line of JSON each, are described in ``pip_hook.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from commonwheel import manifest
+from commonwheel.environment import OLDEST, Environment, Scheme
+from commonwheel.errors import CommonwheelError, explain
+from commonwheel.frontends import settings
+from commonwheel.frontends.pip_hook import PROTOCOL
+from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.maintenance.strays import remove_strays
+from commonwheel.plan import Plan
+from commonwheel.store import Store
+
+Message = dict[str, Any]
+
+
+def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer questions until there are no more."""
+    service = _Service()
+    signal.signal(signal.SIGINT, service.interrupt)
+    for line in iter(questions.readline, b""):
+        answer = service.answer_or_explain(json.loads(line))
+        answers.write(json.dumps(answer).encode("ascii") + b"\n")
+        answers.flush()
+
+
+class _Service:
+    """What one pip asks for. The first question opens the store."""
+
+    def __init__(self) -> None:
+        self._store: Store
+        self._python: Message
+        self._never_linked: dict[Path, set[str]] = {}
+        self._working = False
+
+    def interrupt(self, *_: object) -> None:
+        """Ctrl-C. Only what is being done is stopped, not the telling of it."""
+        if self._working:
+            self._working = False
+            raise KeyboardInterrupt
+
+    def answer_or_explain(self, question: Message) -> Message:
+        self._working = True
+        try:
+            return self._answer(question)
+        except CommonwheelError as error:
+            return {"error": str(error)}
+        except OSError as error:
+            return {"error": explain(error)}
+        except KeyboardInterrupt:
+            return {"interrupted": True}
+        finally:
+            self._working = False
+
+    def _answer(self, question: Message) -> Message:
+        if "protocol" in question:
+            return self._open(question)
+        if "tidy" in question:
+            return self._tidy(question)
+        return self._install(question)
+
+    def _open(self, question: Message) -> Message:
+        if question["protocol"] != PROTOCOL:
+            return {"error": "another commonwheel has served here; enable it again"}
+        if tuple(map(int, question["version"].split(".")[:2])) < OLDEST:
+            return {"unsupported": f"Python {question['version']} cannot be linked into"}
+        self._python = question
+        self._store = Store(settings.store_path(question["store"]))
+        return {"store": str(self._store.root)}
+
+    def _install(self, question: Message) -> Message:
+        environment = self._environment(question["scheme"], question["python"])
+        if canonicalize_name(question["name"]) in self._kept_real(environment):
+            return {"linked": False}
+        request = WheelRequest(
+            Path(question["wheel"]),
+            requested=question["requested"],
+            direct_url=question["direct_url"],
+            header_folder=os.path.basename(question["scheme"]["headers"]),
+        )
+        name = question["name"]
+        before = _manifests(name, environment)
+        try:
+            plan = install_wheels(
+                [request],
+                environment,
+                self._store,
+                script_template=self._python["template"],
+            )
+        except KeyboardInterrupt:
+            if _manifests(name, environment) - before:
+                # It came when all was done.
+                return {"linked": True, "overridden": [], "scripts": []}
+            raise
+        return {
+            "linked": True,
+            "overridden": plan.overridden,
+            "scripts": _scripts(plan),
+        }
+
+    def _tidy(self, question: Message) -> Message:
+        self._python = {"version": "", "cache_tag": ""}
+        remove_strays(self._environment(question["tidy"], ""))
+        return {}
+
+    def _environment(self, scheme: Message, python: str) -> Environment:
+        return Environment(
+            python=Path(python),
+            version=self._python["version"],
+            cache_tag=self._python["cache_tag"],
+            scheme=Scheme(
+                purelib=Path(scheme["purelib"]),
+                platlib=Path(scheme["platlib"]),
+                scripts=Path(scheme["scripts"]),
+                headers=Path(scheme["headers"]).parent,
+                data=Path(scheme["data"]),
+            ),
+        )
+
+    def _kept_real(self, environment: Environment) -> set[str]:
+        """What is never linked here (normalized names).
+
+        It takes pip, and commonwheel with what it needs where it is installed, to mend
+        an environment whose store is gone. Found out once: an installation only adds.
+        """
+        site = environment.sites[0]
+        if site not in self._never_linked:
+            folders = [str(folder) for folder in environment.sites]
+            names = {"pip", "commonwheel"}
+            if any(metadata.distributions(name="commonwheel", path=folders)):
+                names |= _required_by("commonwheel", folders)
+            self._never_linked[site] = names
+        return self._never_linked[site]
+
+
+def _required_by(name: str, folders: list[str]) -> set[str]:
+    """All that a distribution in ``folders`` requires there (normalized names)."""
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        name = canonicalize_name(pending.pop())
+        if name not in found:
+            found.add(name)
+            for each in metadata.distributions(name=name, path=folders):
+                wanted = map(Requirement, each.requires or ())
+                pending += [other.name for other in wanted if _applies(other)]
+    return found
+
+
+def _applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def _manifests(name: str, environment: Environment) -> set[tuple[Path, int, int]]:
+    """The link manifests of a distribution, each with what tells it from a later one."""
+    found = set()
+    for site in environment.sites:
+        path = site / manifest.path_of(canonicalize_name(name))
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found.add((path, status.st_ino, status.st_mtime_ns))
+    return found
+
+
+def _scripts(plan: Plan) -> list[str]:
+    return [
+        str(file.path)
+        for installation in plan.installations
+        for file in installation.files
+        if file.executable
+    ]
