@@ -144,8 +144,8 @@ class Environment:
     def installed(self) -> dict[str, str]:
         """The same, as ``importlib.metadata`` says, which is quicker."""
         code = (
-            "import json, importlib.metadata as m;"
-            "print(json.dumps([[d.name, d.version] for d in m.distributions()]))"
+            "import json, importlib.metadata as m; found = m.distributions();"
+            "print(json.dumps([[d.metadata['Name'], d.version] for d in found]))"
         )
         pairs = self.json(code)
         assert len(pairs) == len({name for name, _ in pairs}), "listed twice"

@@ -129,7 +129,7 @@ def build_wheel(folder, settings=None, metadata=None):
 
 
 BUILDS = [
-    *((pip, "in a subprocess", "flag") for pip in ("22.3", "23.2", "24.0", "25.3")),
+    *((pip, "in a subprocess", "flag") for pip in ("23.2", "24.0", "25.3")),
     *(
         (NEWEST_PIP, mode, face)
         for mode in MODES

@@ -15,6 +15,7 @@ from pathlib import Path
 from commonwheel import manifest, runtime
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
+from commonwheel.frontends import settings
 from commonwheel.install import install_wheels
 from commonwheel.store import Store
 
@@ -48,6 +49,12 @@ def additions(environment: Environment, store: Store) -> Mapping[str, bytes]:
     return found
 
 
+def store_of(variables: Mapping[str, str]) -> Store:
+    """The store that pip uses when it is run with the variables ``variables``."""
+    given = variables.get("PIP_SHARED_STORE_PATH") or variables.get(settings.STORE)
+    return Store(settings.store_path(given))
+
+
 def enable(environment: Environment, store: Store) -> None:
     """Give the files to an environment that is there.
 
@@ -59,9 +66,12 @@ def enable(environment: Environment, store: Store) -> None:
 
 def are_in(site: Path) -> bool:
     """Whether the site-packages folder ``site`` has the files, of this commonwheel."""
+    copies = {_START.name: _START, f"{manifest.FOLDER}/{_HOOK.name}": _HOOK}
     try:
-        noted = (site / _NOTE).read_bytes() == _note()
-        return noted and (site / _START.name).read_bytes() == _START.read_bytes()
+        return (site / _NOTE).read_bytes() == _note() and all(
+            (site / name).read_bytes() == source.read_bytes()
+            for name, source in copies.items()
+        )
     except OSError:
         return False
 

@@ -50,6 +50,8 @@ PROTOCOL = 1
 _NEEDED = frozenset({"name", "wheel_path", "scheme", "direct_url", "requested"})
 """Parameters of ``install_wheel``."""
 _SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
+_EDITABLE = "_COMMONWHEEL_EDITABLE"
+"""The environment variable that names wheels made by tox to be installed as editable."""
 _CANCELLED = "Operation cancelled by user"
 _BUILD = f"{os.sep}pip-build-env-"
 """In the path of every isolated build environment; pip removes it after the build."""
@@ -86,12 +88,11 @@ def register(
         with _told_to_builds(options):
             if getattr(options, "use_shared_store", False):
                 host = _open_host(python, options.shared_store_path)
-                if host is not None:
-                    with host, _reaching_builds(through_us), seam.replaced(host):
-                        status = run(self, options, args)
-                        host.report()
-                        return status
-            elif getattr(options, "ignore_installed", False):
+                with host, _reaching_builds(through_us), seam.replaced(host):
+                    status = run(self, options, args)
+                    host.report()
+                    return status
+            if getattr(options, "ignore_installed", False):
                 with _tidying(python):
                     return run(self, options, args)
             return run(self, options, args)
@@ -167,6 +168,8 @@ def _is_linkable(call: dict[str, Any]) -> bool:
         described = json.loads(direct_url.to_json())
         if described.get("dir_info", {}).get("editable"):
             return False  # the wheel is made for this one installation
+    if call["wheel_path"] in os.environ.get(_EDITABLE, "").split(os.pathsep):
+        return False  # so is this, but pip cannot know
     given = call["scheme"]
     if _BUILD in given.purelib:
         return True
@@ -236,18 +239,14 @@ def _tidying(python: str) -> Iterator[None]:
             logger.warning(message, reason)
 
 
-def _open_host(python: str, store: str | None) -> Host | None:
-    """Start commonwheel and open its store; None if this Python cannot be linked into."""
-    failed = _pip("exceptions").CommandError
+def _open_host(python: str, store: str | None) -> Host:
+    """Start commonwheel and let it open its store."""
     try:
         host = Host(_host_command(python))
-        unsupported = host.open(store)
     except HostError as error:
+        failed = _pip("exceptions").CommandError
         raise failed(f"--use-shared-store: {error}") from error
-    if unsupported:
-        host.close()
-        logger.warning("--use-shared-store: %s; packages are copied", unsupported)
-        return None
+    host.open(store)
     return host
 
 
@@ -284,7 +283,7 @@ class Host:
         """
         self._cancelled = False
         self._linked = 0
-        self._store = ""
+        self._opening: dict[str, Any] | None = None
         try:
             # Ctrl-C is for pip, which passes it on when there is something to stop.
             self._process = subprocess.Popen(
@@ -309,13 +308,10 @@ class Host:
         self._process.wait()
         self._out.close()
 
-    def open(self, store: str | None) -> str | None:
-        """Open the store; returns why this Python cannot be linked into, or None.
-
-        :raises HostError: the store cannot be used
-        """
+    def open(self, store: str | None) -> None:
+        """Let it open the store. It does so while pip finds out what to install."""
         template = _pip("operations.install.wheel").PipScriptMaker.script_template
-        answer = self.ask(
+        self._say(
             {
                 "protocol": PROTOCOL,
                 "store": store,
@@ -324,11 +320,16 @@ class Host:
                 "template": template,
             }
         )
-        if "error" in answer:
-            self.close()
-            raise HostError(answer["error"])
-        self._store = answer.get("store", "")
-        return answer.get("unsupported")
+
+    def _opened(self) -> dict[str, Any]:
+        """What it has said to that."""
+        if self._opening is None:
+            with self._passing_on_interrupts():
+                self._opening = self._hear()
+            if "unsupported" in self._opening:
+                message = "--use-shared-store: %s; packages are copied"
+                logger.warning(message, self._opening["unsupported"])
+        return self._opening
 
     def install(self, call: dict[str, Any]) -> bool:
         """Install a wheel as the arguments ``call`` of pip's own function say.
@@ -339,8 +340,13 @@ class Host:
             installed"; pip restores the one it has uninstalled before
         """
         failed = _pip("exceptions").InstallationError
+        opening = self._opened()
         if self._cancelled:
             raise failed(_CANCELLED)
+        if "error" in opening:
+            raise failed(f"--use-shared-store: {opening['error']}")
+        if "unsupported" in opening:
+            return False
         direct_url = call["direct_url"]
         answer = self.ask(
             {
@@ -369,13 +375,20 @@ class Host:
         done when it came, pip must not restore what was replaced; nothing follows then.
         """
         with self._passing_on_interrupts():
-            try:
-                self._in.write(json.dumps(question).encode("ascii") + b"\n")
-                self._in.flush()
-                return dict(json.loads(self._out.readline()))
-            except (OSError, ValueError):
-                status = self._process.wait()
-                return {"error": f"commonwheel stopped (exit status {status})"}
+            self._say(question)
+            return self._hear()
+
+    def _say(self, question: dict[str, Any]) -> None:
+        with suppress(OSError):  # it has stopped, as will be heard
+            self._in.write(json.dumps(question).encode("ascii") + b"\n")
+            self._in.flush()
+
+    def _hear(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._out.readline()))
+        except ValueError:
+            status = self._process.wait()
+            return {"error": f"commonwheel stopped (exit status {status})"}
 
     @contextmanager
     def _passing_on_interrupts(self) -> Iterator[None]:
@@ -408,7 +421,7 @@ class Host:
         """Say what was done, as pip says what it has installed."""
         if self._linked:
             what = f"{self._linked} distribution{'' if self._linked == 1 else 's'}"
-            logger.info("Linked %s to the store %s", what, self._store)
+            logger.info("Linked %s to the store %s", what, self._opened()["store"])
 
 
 def _pip(module: str) -> Any:

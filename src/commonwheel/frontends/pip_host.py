@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> int:
     """Serve standard input and output, which nothing else may write to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until there is something to stop
     packages = str(Path(__file__).parent.parent.parent)
     if packages not in sys.path:
         sys.path.append(packages)

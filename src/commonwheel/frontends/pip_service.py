@@ -9,14 +9,12 @@ import json
 import os
 import signal
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from commonwheel import manifest
+from commonwheel import installed, manifest
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
 from commonwheel.frontends import settings
@@ -133,37 +131,15 @@ class _Service:
         )
 
     def _kept_real(self, environment: Environment) -> set[str]:
-        """What is never linked here (normalized names).
-
-        It takes pip, and commonwheel with what it needs where it is installed, to mend
-        an environment whose store is gone. Found out once: an installation only adds.
+        """What is never linked here (normalized names): what an environment is mended
+        with when its store is gone. Found out once, for an installation only adds.
         """
         site = environment.sites[0]
         if site not in self._never_linked:
-            folders = [str(folder) for folder in environment.sites]
-            names = {"pip", "commonwheel"}
-            if any(metadata.distributions(name="commonwheel", path=folders)):
-                names |= _required_by("commonwheel", folders)
-            self._never_linked[site] = names
+            names = installed.read(environment)
+            needed = installed.needed_to_mend(environment, names)
+            self._never_linked[site] = {"commonwheel", *needed}
         return self._never_linked[site]
-
-
-def _required_by(name: str, folders: list[str]) -> set[str]:
-    """All that a distribution in ``folders`` requires there (normalized names)."""
-    found: set[str] = set()
-    pending = [name]
-    while pending:
-        name = canonicalize_name(pending.pop())
-        if name not in found:
-            found.add(name)
-            for each in metadata.distributions(name=name, path=folders):
-                wanted = map(Requirement, each.requires or ())
-                pending += [other.name for other in wanted if _applies(other)]
-    return found
-
-
-def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
 
 
 def _manifests(name: str, environment: Environment) -> set[tuple[Path, int, int]]:
