@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -98,6 +99,10 @@ def test_install_without_wheels_renews_the_runtime(venv: Path, wheel: Path) -> N
         (["install", __file__], "is not a valid wheel"),
         (["install", "six-1.0-py3-none-any.whl"], "six-1.0-py3-none-any.whl"),
         (["uninstall", "absent"], "'absent' is not installed"),
+        (["sync", "gone.txt"], "gone.txt: No such file"),
+        (["sync", os.curdir], "Is a directory"),
+        (["sync", "https://host/pylock.toml"], "download it first"),
+        (["sync", "uv.lock"], "uv export"),
         (["status", "nowhere"], "nowhere"),
         (["doctor", "nowhere"], "nowhere"),
     ],
@@ -164,6 +169,60 @@ def test_doctor_fails_and_says_how_to_mend(
     assert main(["doctor", str(venv), "--json"]) == 1
     ((finding,),) = _documents(capsys.readouterr().out)
     assert finding.keys() == {"problem", "mend"}
+
+
+def test_sync_makes_equal_and_says_so_in_one_line(
+    venv: Path, wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_wheel(wheel.parent, {"other.py": ""}, "other")
+    main(["install", "--python", str(venv), str(other)])
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(f"sample @ {wheel.as_uri()}\n")
+    command = ["sync", "--python", str(venv), str(lock)]
+    assert main([*command, "--dry-run"]) == 0
+    plan = "- other 1.0\n+ sample 1.0  (fetch)\n"
+    assert capsys.readouterr() == (plan, "")
+    assert main(command) == 0
+    done = "Fetched 1, removed 1; 0 were up to date\n"
+    assert capsys.readouterr() == ("", done)
+    assert run(venv / "bin/hello").stdout == "hello\n"
+    assert main([*command, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "Nothing to do; 1 were up to date\n"
+    (document,) = _documents(printed.out)
+    assert [*document] == ["installed", "removed", "up_to_date"]
+    assert [each["name"] for each in document["up_to_date"]] == ["sample"]
+    assert main([*command, "--require-hashes"]) == 1
+    assert "the lock has no hash of it" in capsys.readouterr().err
+
+
+def test_sync_selects_extras_and_groups(
+    venv: Path, wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    names = {"base": "", "ex": "'ex' in extras", "de": "'de' in dependency_groups"}
+    names["gr"] = "'gr' in dependency_groups"
+    text = 'lock-version = "1.0"\ncreated-by = "hand"\nextras = ["ex"]\n'
+    text += 'dependency-groups = ["gr", "de"]\ndefault-groups = ["de"]\n'
+    for name, marker in names.items():
+        text += f'[[packages]]\nname = "{name}"\n'
+        text += f'marker = "{marker}"\n' if marker else ""
+        text += f'wheels = [{{url = "https://h/{name}-1-py3-none-any.whl",'
+        text += f' hashes = {{sha256 = "{digest}"}}}}]\n'
+    lock = tmp_path / "pylock.toml"
+    lock.write_text(text)
+    for options, expected in (
+        ([], {"base", "de"}),
+        (["--extra", "ex"], {"base", "ex", "de"}),
+        (["--all-extras"], {"base", "ex", "de"}),
+        (["--group", "gr"], {"base", "gr", "de"}),
+        (["--no-default-groups"], {"base"}),
+        (["--group=gr", "--no-default-groups"], {"base", "gr"}),
+    ):
+        command = ["sync", "--python", str(venv), str(lock), "--dry-run", "--json"]
+        assert main([*command, *options]) == 0
+        (plan,) = _documents(capsys.readouterr().out)
+        assert {each["name"] for each in plan["installed"]} == expected
 
 
 def test_rich_is_not_imported_where_nothing_is_shown(venv: Path, wheel: Path) -> None:

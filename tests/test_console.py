@@ -51,3 +51,22 @@ def test_no_progress_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) 
     with console.progress_bar() as show:
         show("linking", 1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_in_bytes_or_in_distributions(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    for what, expected in (
+        (("linking", 1, 2), "1/2"),
+        (("fetching", 1_500_000, 3_000_000), "1.5 MB of 3.0 MB"),
+        (("fetching", 1_500_000, 0), "1.5 MB"),
+    ):
+        with console.progress_bar() as show:
+            show(*what)
+        lines = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capsys.readouterr().err).splitlines()
+        shown = next(line for line in reversed(lines) if line.strip())
+        assert shown.split()[0] == what[0]
+        assert shown.endswith(f" {expected}")
+        assert len(shown) <= 80

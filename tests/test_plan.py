@@ -239,6 +239,17 @@ def test_a_wrapper_in_the_wheel_gives_way_to_its_entry_point(
     assert "from one import main" in (scripts / "tool").read_text()
 
 
+def test_pip_is_there_under_the_number_of_the_environments_python(
+    environment: Environment, tmp_path: Path
+) -> None:
+    environment = replace(environment, version="3.12.7")
+    built_by_another = ("pip", "pip3", "pip3.10", "pipx")
+    scripts = dict.fromkeys(built_by_another, "pip:main")
+    install(environment, make_entry(tmp_path, "pip", {"pip.py": ""}, scripts=scripts))
+    written = sorted(path.name for path in environment.scheme.scripts.iterdir())
+    assert written == ["pip", "pip3", "pip3.12", "pipx"]
+
+
 def test_damaged_manifests_are_named(
     environment: Environment, site: Path, tmp_path: Path
 ) -> None:
@@ -260,3 +271,17 @@ def test_bytecode_of_another_runtime_does_not_stay(
         with changing(environment):
             apply(plan_links([Request(one)], environment, runtime_bytecode=bytecode))
         assert (place.read_bytes() if place.exists() else b"") == bytecode
+
+
+def test_what_is_removed_at_the_same_time_is_no_conflict(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    install(environment, make_entry(tmp_path, "old", {"p/__init__.py": ""}))
+    install_copied(site, "copied", ["copied.py"])
+    new = make_entry(tmp_path, "new", {"p.py": "new"})
+    with changing(environment):
+        plan = plan_links([Request(new)], environment, removed=["copied", "old", "none"])
+        apply(plan)
+    assert sorted(each.name for each in plan.removals) == ["copied", "old"]
+    assert shown(site / manifest.VIEW) == {"p.py": "new"}
+    assert not list(site.glob("copied*"))

@@ -533,3 +533,45 @@ def test_a_read_only_store_serves_what_it_has(
     assert store.add(path, other) == entry
     assert store.bytecode_of_module(runtime.SOURCE, other) == b""
     assert snapshot(store.root) == before
+
+
+def test_entries_are_found_by_what_they_are_of(
+    store: Store, tmp_path: Path, compiler: Compiler
+) -> None:
+    assert list(store.contents().of_version("sample-x", "1.0")) == []
+    names = {"a": ("Sample_X", "1.0"), "b": ("sample.x", "1.0.0"), "c": ("sample_x", "2")}
+    added = {
+        key: store.add(write_wheel(tmp_path / key, {"m.py": key}, *name), compiler)
+        for key, name in names.items()
+    }
+    contents = store.contents()
+    digests = {key: entry.description.sha256 for key, entry in added.items()}
+
+    def keys(found: Iterator[Entry]) -> set[str]:
+        return {key for entry in found for key in added if added[key] == entry}
+
+    assert keys(contents.of_version("sample-x", "1")) == {"a", "b"}
+    assert keys(contents.of_version("other", "1")) == set()
+    assert keys(contents.of_digests("sample-x", {digests["b"], "0" * 64})) == {"b"}
+    # the whole hash counts, not what names an entry
+    almost = digests["c"][:8] + "0" * 56
+    assert keys(contents.of_digests("sample-x", {almost})) == set()
+    files.remove_tree(added["a"].root)  # gone since somebody looked
+    assert keys(contents.of_version("sample-x", "1")) == {"b"}
+
+
+def test_origins_are_remembered(store: Store, path: Path, compiler: Compiler) -> None:
+    assert store.of_origin("git+https://host@1") is None
+    entry = store.add(path, compiler)
+    for _ in range(2):
+        store.remember_origin("git+https://host@1", entry)
+    fresh = Store(store.root)
+    assert fresh.of_origin("git+https://host@1") == entry
+    assert fresh.of_origin("git+https://host@2") is None
+    note = store.root / "origins"
+    assert len(note.read_text().splitlines()) == 1
+    with note.open("a") as file:
+        file.write("half a li")
+    assert Store(store.root).of_origin("git+https://host@1") == entry
+    files.remove_tree(entry.root)
+    assert Store(store.root).of_origin("git+https://host@1") is None

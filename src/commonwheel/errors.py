@@ -119,6 +119,96 @@ class ApplyFailed(CommonwheelError):
         return f"cannot change {self.path}: {self.reason}; {outcome}"
 
 
+@dataclass(eq=False)
+class InvalidLock(CommonwheelError):
+    """A lock file that cannot be read, or does not say what to install."""
+
+    path: Path
+    reason: str
+    place: str | None = None
+    """The line or key that it is about, if it is about one."""
+
+    def __str__(self) -> str:
+        place = f", {self.place}" if self.place is not None else ""
+        return f"{self.path}{place}: {self.reason}"
+
+
+@dataclass(eq=False)
+class LockMismatch(CommonwheelError):
+    """A lock that was made for another Python or platform than the environment's."""
+
+    path: Path
+    python: str
+    """The environment's interpreter and version."""
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not for {self.python}: {self.reason};"
+            " lock again for it, or use another environment"
+        )
+
+
+@dataclass(eq=False)
+class MissingHash(CommonwheelError):
+    """A distribution whose file nothing vouches for, though something has to."""
+
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} cannot be verified: {self.reason}"
+
+
+@dataclass(eq=False)
+class SourceRefused(CommonwheelError):
+    """A distribution that has to be built, where building was not allowed."""
+
+    distribution: str
+    source: str
+    """What it would be built from."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.distribution} has no wheel for this environment, only {self.source};"
+            " to build it, which runs its code, say --allow-sdist"
+        )
+
+
+@dataclass(eq=False)
+class WrongFile(CommonwheelError):
+    """A file that is not the one that a lock names."""
+
+    distribution: str
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} was refused: {self.file} {self.reason}"
+
+
+@dataclass(eq=False)
+class HostFailed(CommonwheelError):
+    """The installer that does what linking cannot do has failed."""
+
+    host: str
+    """Its name."""
+    task: str
+    """What it was to do."""
+    reason: str
+    """In its own words."""
+    outcome: str = "nothing was changed"
+    """Of the whole."""
+    hint: str | None = None
+    """The way out, if one is known."""
+    said: tuple[str, ...] = ()
+    """All that it said, line by line: of a build that fails, the reason is in there."""
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint is not None else ""
+        return f"{self.host} could not {self.task}: {self.reason}; {self.outcome}{hint}"
+
+
 def explain(error: OSError) -> str:
     """What the system says, and which file it is about."""
     reason = error.strerror or str(error)

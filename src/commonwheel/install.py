@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,13 @@ from commonwheel.plan import Plan, Request, plan_links, plan_removal
 from commonwheel.store import Store
 
 Progress = Callable[[str, int, int], object]
-"""Called with what is going on, how much of it is done and how much there is."""
+"""Called with what is going on, how much of it is done and how much there is.
+
+Zero there is means that it is not known.
+"""
+
+FETCHING = "fetching"
+"""What is going on when the amounts are bytes; otherwise they are distributions."""
 
 
 def _quiet(task: str, done: int, total: int) -> None:
@@ -69,10 +75,44 @@ def install_wheels(
         requests.append(
             Request(entry, each.requested, each.direct_url, each.header_folder)
         )
+    return link_entries(
+        requests,
+        environment,
+        store,
+        script_template=script_template,
+        additions=additions,
+        progress=progress,
+    )
+
+
+def link_entries(
+    requests: Sequence[Request],
+    environment: Environment,
+    store: Store,
+    *,
+    removed: Collection[str] = (),
+    script_template: str = scripts.TEMPLATE,
+    additions: Mapping[str, bytes] = MappingProxyType({}),
+    progress: Progress = _quiet,
+) -> Plan:
+    """Link entries of ``store`` into ``environment``, all or none.
+
+    As :func:`install_wheels`, for what is in the store already. The distributions
+    ``removed`` (normalized names) are uninstalled at the same time.
+
+    :raises InvalidStore: the store cannot be written or read
+    :raises LinkConflict: two distributions cannot be in one environment
+    :raises ApplyFailed: the environment cannot be written; it is as before
+    """
+    compiler = Compiler(environment.python, environment.cache_tag)
+    for each in requests:
+        store.ensure_bytecode(each.entry, compiler)
     bytecode = store.bytecode_of_module(runtime.SOURCE, compiler)
-    progress("linking", len(wheels), len(wheels))
+    progress("linking", len(requests), len(requests))
     with changing(environment):
-        plan = plan_links(requests, environment, script_template, bytecode, additions)
+        plan = plan_links(
+            requests, environment, script_template, bytecode, additions, removed
+        )
         apply(plan)
     return plan
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,23 @@ from types import MappingProxyType
 from packaging.utils import canonicalize_name
 
 from commonwheel import manifest, record, runtime, scripts
-from commonwheel.entry import Entry, StoredFile
+from commonwheel.entry import Entry, Script, StoredFile
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, InvalidEnvironment
 from commonwheel.manifest import Manifest
 from commonwheel.view import Amendment, Link, Split, ViewPlan
 
 INSTALLER = b"commonwheel\n"
+
+_NUMBERED = {
+    "pip": ("pip{0}", "pip{0}.{1}"),
+    "easy_install": ("easy_install-{0}.{1}",),
+}
+"""Scripts that have others beside them, named after the environment's Python.
+
+A wheel for every Python cannot name them, or names the Python it was built with. pip
+makes them of any wheel.
+"""
 
 
 @dataclass(frozen=True)
@@ -301,7 +312,7 @@ def _generated(entry: Entry, environment: Environment, template: str) -> list[Re
     folder, python = environment.scheme.scripts, environment.python
     found: list[RealFile] = []
     names: set[str] = set()
-    for script in entry.description.scripts:
+    for script in _numbered(entry.description.scripts, environment.version):
         names.add(script.name)
         name, content = scripts.generate(
             script.name, script.module, script.attribute, script.gui, python, template
@@ -314,6 +325,19 @@ def _generated(entry: Entry, environment: Environment, template: str) -> list[Re
             adapted = scripts.adapt(content, python)
             found.append(RealFile(folder / stored.path, True, adapted))
     return found
+
+
+def _numbered(found: Iterable[Script], version: str) -> Iterator[Script]:
+    """The scripts to generate: see ``_NUMBERED``."""
+    by_name = {script.name: script for script in found}
+    for name, others in _NUMBERED.items():
+        if name in by_name:
+            stale = re.compile(rf"{name}-?\d+(\.\d+)?")
+            by_name = {n: s for n, s in by_name.items() if not stale.fullmatch(n)}
+            for other in others:
+                right = other.format(*version.split("."))
+                by_name[right] = replace(by_name[name], name=right)
+    yield from by_name.values()
 
 
 def _copies(

@@ -359,6 +359,16 @@ class Contents:
                 if entry is not None:
                     yield entry
 
+    def of_name(self, name: str) -> Iterator[Entry]:
+        """The entries of a distribution's (normalized name) wheels, whatever version.
+
+        :raises InvalidStore: one of them cannot be read
+        """
+        for _, _, identifier in self._by_name.get(name, ()):
+            entry = self._store.get(identifier)
+            if entry is not None:
+                yield entry
+
     def of_digests(self, name: str, digests: Collection[str]) -> Iterator[Entry]:
         """The entries of a distribution's wheels that have one of the sha256 ``digests``.
 

@@ -21,6 +21,8 @@ from commonwheel.frontends.verbs import (
     status,
     sync,
     uninstall,
+    uv,
+    venv,
 )
 
 
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     version = f"commonwheel {commonwheel.__version__}"
     parser.add_argument("--version", action="version", version=version)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for verb in (install, sync, uninstall, enable, status, doctor):
+    for verb in (install, sync, uninstall, venv, enable, status, doctor, uv):
         verb.add(verbs)
     return parser
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from commonwheel.install import FETCHING
 from commonwheel.maintenance.status import EnvironmentStatus
 
 _WIDE = 200
@@ -66,17 +67,31 @@ def summary(status: EnvironmentStatus) -> str:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error, if that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+    )
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("")
+        task = bar.add_task("", amount="")
 
         def show(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+            amount = _amount(what, done, total)
+            # without a total it shows that something is going on, no more
+            bar.update(
+                task, description=what, completed=done, total=total or None, amount=amount
+            )
 
         yield show
+
+
+def _amount(what: str, done: int, total: int) -> str:
+    if what != FETCHING:
+        return f"{done}/{total}"
+    return f"{decimal(done)} of {decimal(total)}" if total else decimal(done)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,1 @@
+"""uv's stand-in: a program that is called where a frontend calls uv."""

@@ -1,0 +1,51 @@
+"""A stand-in for uv: what it would install from wheels is linked first, then uv runs.
+
+``commonwheel-uv``, and ``commonwheel uv``. A frontend that expects uv is pointed here
+(``TOX_UV_PATH``, ``UV``, ``HATCH_ENV_TYPE_VIRTUAL_UV_PATH``); that is all the switching
+on there is. Whatever is not an installation is uv's at once, in this very process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from commonwheel.errors import CommonwheelError
+from commonwheel.frontends.uv import arguments, program
+
+FAILED = 2
+"""The exit status of an error, as uv has it."""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run uv with the arguments ``given``, or this process's.
+
+    Returns an exit status, if at all: where possible uv takes this process's place.
+    """
+    said = sys.argv[1:] if given is None else list(given)
+    try:
+        uv = program.find()
+        command = arguments.parse(said)
+        if command is None or not command.linkable:
+            return uv.become(said)
+        # it takes longer to import than most commands of uv take to run
+        from commonwheel.frontends.uv import link
+
+        return link.run(command, uv)
+    except CommonwheelError as error:
+        print(f"commonwheel: error: {error}", file=sys.stderr)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"commonwheel: error: {reason}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return _interrupted()
+    return FAILED
+
+
+def _interrupted() -> int:
+    """End as a program does that Ctrl-C ends: whoever started it can tell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    return 128 + signal.SIGINT
