@@ -5,27 +5,34 @@ Under ``[tox]`` (``[tool.tox]``) for all environments, under ``[testenv]`` for s
 environments get their pip from virtualenv's seeder ``commonwheel``, and their variables
 tell that pip to link; tox itself does what it always does. Without the setting this
 plugin changes nothing, and does not even import the rest of commonwheel.
+
+Nothing is asked of an environment before tox itself does: most of those in a
+configuration are not run, and what is wrong with them is nobody's business.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 from typing import TYPE_CHECKING
 
-from tox.config.set_env import SetEnv
 from tox.plugin import impl
+from tox.tox_env.python.package import EditablePackage
+from tox.tox_env.python.virtual_env import runner
 from tox.tox_env.python.virtual_env.api import VirtualEnv
+from tox.tox_env.python.virtual_env.package import cmd_builder, pyproject
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from tox.config.cli.parser import ToxParser
     from tox.config.main import Config
     from tox.config.sets import ConfigSet, EnvConfigSet
     from tox.session.state import State
     from tox.tox_env.api import ToxEnv
+    from tox.tox_env.register import ToxEnvRegister
 
 _KEY = "use_shared_store"
+_SPEC = "virtualenv_spec"  # tox from 4.41 on
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +59,7 @@ def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:
 
 @impl
 def tox_add_env_config(env_conf: EnvConfigSet, state: State) -> None:
-    """Add the setting for one environment, and what it means there."""
+    """Add the setting for one environment."""
 
     def default(conf: Config, name: str | None) -> bool:
         return bool(conf.core[_KEY])
@@ -60,36 +67,89 @@ def tox_add_env_config(env_conf: EnvConfigSet, state: State) -> None:
     env_conf.add_config(
         _KEY, of_type=bool, default=default, desc="link it to the shared store"
     )
-    if _is_on(env_conf, state.conf.options):
-        variables = {"PIP_USE_SHARED_STORE": "1"}
-        # For an old Python tox runs another virtualenv, which does not have our seeder.
-        if "virtualenv_spec" in env_conf and not env_conf["virtualenv_spec"]:
-            variables["VIRTUALENV_SEEDER"] = "commonwheel"
-        env_conf.get("set_env", SetEnv).update(variables, override=False)
+
+
+@impl
+def tox_register_tox_env(register: ToxEnvRegister) -> None:
+    """Put kinds of environments that choose the seeder in the place of tox's own."""
+    register.add_run_env(VirtualEnvRunner)
+    register.add_package_env(Pep517VirtualEnvPackager)
+    register.add_package_env(VirtualEnvCmdBuilder)
 
 
 @impl
 def tox_on_install(
     tox_env: ToxEnv, arguments: object, section: str, of_type: str
 ) -> None:
-    """See to it that an environment older than the setting has what the setting needs."""
-    if isinstance(tox_env, VirtualEnv) and _is_on(tox_env.conf, tox_env.options):
-        # only where it was asked for
-        from commonwheel.environment import of_interpreter
-        from commonwheel.errors import CommonwheelError
-        from commonwheel.frontends import pip_files, settings
-        from commonwheel.store import Store
+    """Tell pip to link, once it can: an environment may be older than the setting."""
+    if not _is_on(tox_env):
+        return
+    if not isinstance(tox_env, VirtualEnv):
+        _warn_once(tox_env.name, "not pip installs here, so nothing is linked")
+        return
+    # only where it was asked for
+    from commonwheel.environment import of_interpreter
+    from commonwheel.errors import CommonwheelError
+    from commonwheel.frontends import pip_files, settings
 
-        if pip_files.are_in(tox_env.env_site_package_dir()):
-            return
-        given = tox_env.environment_variables.get(settings.STORE)
-        try:
-            store = Store(settings.store_path(given))
+    given = tox_env.environment_variables
+    try:
+        store = pip_files.store_of(given)
+        if not pip_files.are_in(tox_env.env_site_package_dir()):
             pip_files.enable(of_interpreter(tox_env.env_dir), store)
-        except CommonwheelError as error:
-            logger.warning("packages are copied: %s", error)
+    except CommonwheelError as error:
+        _warn_once(tox_env.name, f"packages are copied: {error}")
+        return
+    # tox does not pass on what decides where the store is.
+    told = {"PIP_USE_SHARED_STORE": "1", settings.STORE: str(store.root)}
+    told = {name: value for name, value in told.items() if name not in given}
+    if isinstance(arguments, list):
+        made = [str(each.path) for each in arguments if isinstance(each, EditablePackage)]
+        if made:
+            told["_COMMONWHEEL_EDITABLE"] = os.pathsep.join(made)
+    tox_env.conf["set_env"].update(told)
 
 
-def _is_on(env_conf: EnvConfigSet, options: Namespace) -> bool:
-    chosen = getattr(options, _KEY, None)
-    return bool(env_conf[_KEY] if chosen is None else chosen)
+class _Seeding(VirtualEnv):
+    """An environment whose pip is virtualenv's seeder's, if that is wanted.
+
+    The seeder is chosen where virtualenv is run and not in the environment's variables:
+    commands may run another virtualenv, which does not have it.
+    """
+
+    def virtualenv_env_vars(self) -> dict[str, str]:
+        """The variables that virtualenv is run with."""
+        variables = super().virtualenv_env_vars()
+        # For an old Python, tox runs another virtualenv.
+        another = self.conf[_SPEC] if _SPEC in self.conf else ""  # noqa: SIM401  no dict
+        if _is_on(self) and not another:
+            variables.setdefault("VIRTUALENV_SEEDER", "commonwheel")
+        return variables
+
+
+# With the names of tox's own: it records them, and makes an environment anew if another
+# class has made it.
+class VirtualEnvRunner(_Seeding, runner.VirtualEnvRunner):
+    """A run environment."""
+
+
+class Pep517VirtualEnvPackager(_Seeding, pyproject.Pep517VirtualEnvPackager):
+    """A package environment."""
+
+
+class VirtualEnvCmdBuilder(_Seeding, cmd_builder.VirtualEnvCmdBuilder):
+    """A package environment with commands of its own."""
+
+
+def _is_on(tox_env: ToxEnv) -> bool:
+    chosen = getattr(tox_env.options, _KEY, None)
+    return bool(tox_env.conf[_KEY] if chosen is None else chosen)
+
+
+@functools.cache
+def _warn_once(environment: str, reason: str) -> None:
+    """Warn, though several installations into an environment have the same to say.
+
+    tox itself says which environment it is about.
+    """
+    logger.warning("use_shared_store: %s", reason)

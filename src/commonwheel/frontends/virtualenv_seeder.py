@@ -35,16 +35,15 @@ class SharedStoreSeeder(FromAppData):
             return
         # Not before it is known that this seeder was chosen.
         from commonwheel.errors import CommonwheelError
-        from commonwheel.frontends import pip_files, settings
+        from commonwheel.frontends import pip_files
         from commonwheel.install import WheelRequest, install_wheels
-        from commonwheel.store import Store
 
         with self._get_seed_wheels(creator) as found:
             wheels = [WheelRequest(each.path, lasting=True) for each in found.values()]
             try:
                 environment = _environment(creator)
                 # virtualenv may have been given other variables than this process
-                store = Store(settings.store_path(self.env.get(settings.STORE)))
+                store = pip_files.store_of(self.env)
                 given = pip_files.additions(environment, store)
                 install_wheels(wheels, environment, store, additions=given)
             except CommonwheelError as error:
@@ -58,7 +57,8 @@ def _environment(creator: Creator) -> Environment:
 
     python = creator.interpreter
     major, minor = python.version_info.major, python.version_info.minor
-    plain = python.implementation == "CPython" and not python.free_threaded
+    threaded = getattr(python, "free_threaded", False)  # not in an old virtualenv
+    plain = python.implementation == "CPython" and not threaded
     if not plain or (major, minor) < OLDEST:
         return of_interpreter(creator.exe)
     return Environment(

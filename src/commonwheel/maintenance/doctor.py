@@ -16,7 +16,8 @@ from commonwheel.errors import InvalidStore
 from commonwheel.manifest import Manifest
 from commonwheel.store import read_entry
 
-_PIP_HAS_THE_OPTION = "commonwheel_pip.pth"
+_PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "00_commonwheel_pip.pth")
+"""Of commonwheel in the environment, and of one that serves it from outside."""
 _HIDDEN = getattr(stat, "UF_HIDDEN", 0)
 
 
@@ -50,6 +51,8 @@ class _Mend:
     def reinstall(self, requirement: str) -> str:
         """Of a distribution, from the index or from its wheel."""
         python = self.environment.python
+        if requirement.partition("==")[0] == "pip":
+            return f"commonwheel enable {python}"
         if self.by_pip:
             option = "--use-shared-store --force-reinstall --no-deps"
             return f"{python} -m pip install {option} {requirement}"
@@ -62,7 +65,7 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     renew = f"commonwheel install --python {environment.python}"
     yield from _check_runtime(site, environment, renew)
     yield from _check_start(site, environment, renew)
-    mend = _Mend(environment, (site / _PIP_HAS_THE_OPTION).exists())
+    mend = _Mend(environment, any((site / name).exists() for name in _PIP_HAS_THE_OPTION))
     found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:

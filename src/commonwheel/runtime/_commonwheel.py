@@ -111,14 +111,18 @@ def _refuse_dangling(site: str, link: str, name: str) -> None:
         reason = str(error.strerror)
     owner = _owner(site, target)
     if owner is not None:
+        command = (
+            "{3} -m pip install --use-shared-store --force-reinstall --no-deps {0}=={1}"
+            if owner[0] != "pip"
+            else "commonwheel enable {4}"
+        )
+        message = (
+            "{0} {1} is linked to the store entry {2}, which cannot be read ({5})."
+            " To put it back: " + command
+        )
+        python = _sys.executable or "python"
         raise MissingEntryError(
-            "{0} {1} is linked to the store entry {2}, which cannot be read ({3})."
-            " To put it back: {4} -m pip install --use-shared-store"
-            " --force-reinstall --no-deps {0}=={1}".format(
-                *owner, reason, _sys.executable or "python"
-            ),
-            name=name,
-            path=link,
+            message.format(*owner, python, _sys.prefix, reason), name=name, path=link
         )
 
 

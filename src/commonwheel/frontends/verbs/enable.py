@@ -8,6 +8,8 @@ from pathlib import Path
 
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
+from commonwheel.install import link_entries
+from commonwheel.plan import Request
 from commonwheel.store import Store
 
 
@@ -24,7 +26,8 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         "enable",
         help="give an environment's pip the option --use-shared-store",
         description="Give an environment's pip the option --use-shared-store, without "
-        "installing commonwheel there: it stays where it is.",
+        "installing commonwheel there: it stays where it is. A linked pip that was lost "
+        "with its store is put back.",
     )
     arguments.add_environment(verb)
     arguments.add_store(verb)
@@ -34,6 +37,15 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     environment = arguments.environment(asked.environment)
-    pip_files.enable(environment, Store(settings.store_path(asked.store)))
+    store = Store(settings.store_path(asked.store))
+    pip_files.enable(environment, store)
+    # what reads locks and runs pip is slow to import; other commands should not wait
+    from commonwheel.frontends import seed
+    from commonwheel.frontends.host_pip import HostPip
+
+    if seed.is_lost(environment):
+        with arguments.progress() as progress:
+            entry = seed.pip(environment, store, HostPip(), progress)
+        link_entries([Request(entry, requested=False)], environment, store)
     print(f"{environment}: its pip knows --use-shared-store", file=sys.stderr)
     return 0
