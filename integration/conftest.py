@@ -16,6 +16,8 @@ DEFAULT_PYTHON = "3.12"
 
 Make = Callable[..., Environment]
 
+collect_ignore = ["project"]  # has tests of its own
+
 
 @pytest.fixture(scope="session")
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
