@@ -1,14 +1,13 @@
 """Gives pip its option ``--use-shared-store``, when and where pip is used.
 
-This one file is imported at every start of an interpreter, by a start-up file of its
-site-packages: where commonwheel is installed, from inside the package; in an
-environment that commonwheel serves from outside (``commonwheel enable``, virtualenv's
-seeder), as a verbatim copy beside the start-up file. It imports nothing and reads
-nothing but itself. What it does:
+Where commonwheel is installed, a start-up file imports this one file at every start of
+the interpreter. It imports nothing and reads nothing but itself. In an environment that
+commonwheel serves from outside (``commonwheel enable``, virtualenv's seeder) there is a
+verbatim copy, which the runtime runs when pip is imported. What it does:
 
 * It waits for pip to import its ``install`` command, and then lets ``pip_hook.py``
-  (beside this file, or in the folder ``_commonwheel`` beside it) add the options. A
-  program that is not pip pays for this one small module.
+  (beside this file) add the options. A program that is not pip pays for this one small
+  module at most.
 * ``pip --python OTHER`` and pip's isolated builds start pip again by the path of a
   script, with an interpreter that need not have this file. They are given this file
   instead: as a script, it starts waiting and then runs the script that was meant.
@@ -85,17 +84,13 @@ def install() -> None:
 def _load_hook():  # type: ignore[no-untyped-def]
     from importlib import util  # not needed by a program that is not pip
 
-    folder = os.path.dirname(os.path.abspath(__file__))
-    for parts in ((), ("_commonwheel",)):
-        path = os.path.join(folder, *parts, "pip_hook.py")
-        if os.path.exists(path):
-            spec = util.spec_from_file_location("_commonwheel_pip_hook", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise FileNotFoundError("pip_hook.py")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pip_hook.py")
+    spec = util.spec_from_file_location("_commonwheel_pip_hook", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_through_this_file(module):  # type: ignore[no-untyped-def]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tox.tox_env.register import ToxEnvRegister
 
 _KEY = "use_shared_store"
-_SPEC = "virtualenv_spec"  # tox from 4.41 on
+_SPEC = "virtualenv_spec"  # an old tox does not have it
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +103,14 @@ def tox_on_install(
     # tox does not pass on what decides where the store is.
     told = {"PIP_USE_SHARED_STORE": "1", settings.STORE: str(store.root)}
     told = {name: value for name, value in told.items() if name not in given}
-    if isinstance(arguments, list):
-        made = [str(each.path) for each in arguments if isinstance(each, EditablePackage)]
-        if made:
-            told["_COMMONWHEEL_EDITABLE"] = os.pathsep.join(made)
-    tox_env.conf["set_env"].update(told)
+    tox_env.conf["set_env"].update(told | _editable(arguments))
+
+
+def _editable(arguments: object) -> dict[str, str]:
+    """Names the wheels that pip must copy: to pip they are wheels like any other."""
+    packages = arguments if isinstance(arguments, list) else []
+    made = [str(each.path) for each in packages if isinstance(each, EditablePackage)]
+    return {"_COMMONWHEEL_EDITABLE": os.pathsep.join(made)} if made else {}
 
 
 class _Seeding(VirtualEnv):

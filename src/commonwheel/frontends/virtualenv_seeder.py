@@ -44,7 +44,7 @@ class SharedStoreSeeder(FromAppData):
                 environment = _environment(creator)
                 # virtualenv may have been given other variables than this process
                 store = pip_files.store_of(self.env)
-                given = pip_files.additions(environment, store)
+                given = pip_files.additions()
                 install_wheels(wheels, environment, store, additions=given)
             except CommonwheelError as error:
                 logger.warning("the seed packages are copied: %s", error)

@@ -16,7 +16,7 @@ from commonwheel.errors import InvalidStore
 from commonwheel.manifest import Manifest
 from commonwheel.store import read_entry
 
-_PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "00_commonwheel_pip.pth")
+_PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "_commonwheel/_commonwheel_pip.py")
 """Of commonwheel in the environment, and of one that serves it from outside."""
 _HIDDEN = getattr(stat, "UF_HIDDEN", 0)
 

@@ -34,6 +34,8 @@ What it does:
   through to another folder, nor to an empty namespace package. A link that no
   installed distribution owns (its manifest is gone, or no RECORD lists it since
   ``pip install --ignore-installed`` wrote over it) promises nothing.
+* Where ``commonwheel enable`` (or virtualenv's seeder) has put a file for pip, that is
+  run when pip is imported. A program that is not pip pays nothing for it.
 * ``importlib.metadata`` (and its backport) finds the files that a ``RECORD``
   lists in the view, and ``pkgutil.iter_modules`` lists linked modules.
 
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 _LINKS = _os.sep.join(("", "_commonwheel", "links", ""))
 _VIEW = _os.sep.join(("", "_commonwheel", "view"))
+_PIP = _os.sep.join(("", "_commonwheel", "_commonwheel_pip.py"))
 
 _LOADERS = _external._get_supported_file_loaders()  # type: ignore[attr-defined]
 _SUFFIXES = [suffix for _, suffixes in _LOADERS for suffix in suffixes]
@@ -274,6 +277,8 @@ class _ExtendOnImport:
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
+        if fullname == "pip._internal":
+            _prepare_pip()
         extend = _EXTENSIONS.get(fullname)
         if extend is None:
             return None
@@ -288,6 +293,19 @@ class _ExtendOnImport:
 
             spec.loader.exec_module = exec_module
         return spec
+
+
+def _prepare_pip() -> None:
+    """Let the file that ``commonwheel enable`` puts here give pip its option."""
+    for path in [site + _PIP for site in _sites]:
+        if _os.path.isfile(path):
+            module = type(_sys)("_commonwheel_pip")
+            module.__file__ = path
+            try:
+                _external.SourceFileLoader(module.__name__, path).exec_module(module)
+                module.install()
+            except Exception:  # noqa: BLE001  pip works whatever became of the file
+                return
 
 
 def _serve(site: str) -> None:

@@ -78,7 +78,7 @@ def run(asked: Arguments) -> int:
             with arguments.progress() as progress:
                 entry = seed.pip(environment, store, HostPip(), progress)
             requests.append(Request(entry, requested=False))
-        given = pip_files.additions(environment, store)
+        given = pip_files.additions()
         link_entries(requests, environment, store, additions=given)
     except (CommonwheelError, OSError, KeyboardInterrupt):
         if not existed:
