@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pip._internal.models.index import PyPI
 from uv import find_uv_bin
 
 from conftest import DEFAULT_PYTHON
@@ -27,7 +28,6 @@ BUILT = {NAME}
 
 PDM = ("pdm==2.29.3", "hishel==1.2.1", "unearth==0.18.2")
 """With what pdm's own lock has; this pdm does not work with the newest of them."""
-INDEX = "https://pypi.org/simple/"
 
 
 @pytest.fixture(scope="session")
@@ -76,19 +76,34 @@ def test_pip_outside(take: Take) -> None:
     place.test(environment)
 
 
-@pytest.mark.parametrize("kind", ["of an environment", "named"])
+@pytest.mark.parametrize("kind", ["of the system", "of an environment", "named"])
 def test_a_pip_conf_of_a_team(kind: str, take: Take) -> None:
     place = take()
     place.run("pip", "install", "commonwheel")
     place.run("commonwheel", "venv", ".venv")
     environment = place.project / ".venv"
-    named = place.root / "team.conf"
-    conf = named if kind == "named" else environment / "pip.conf"
+    system = place.root / "xdg"
+    conf = {
+        "of the system": system / "pip/pip.conf",
+        "of an environment": environment / "pip.conf",
+        "named": place.root / "team.conf",
+    }[kind]
+    conf.parent.mkdir(parents=True, exist_ok=True)
     conf.write_text("[install]\nuse-shared-store = true\n")
+    place.variables["XDG_CONFIG_DIRS"] = str(system)
+    place.variables.pop("PIP_CONFIG_FILE", None)
     if kind == "named":
-        place.variables["PIP_CONFIG_FILE"] = str(named)
+        place.variables["PIP_CONFIG_FILE"] = str(conf)
     place.run(environment / "bin/pip", "install", "jinja2", "pyyaml")
     place.check(environment, copied=())
+
+
+def test_virtualenv(take: Take) -> None:
+    place = take("virtualenv")
+    place.type("virtualenv")
+    environment = place.project / ".venv"
+    place.check(environment, copied=EDITABLE)
+    place.test(environment)
 
 
 def test_tox(take: Take) -> None:
@@ -211,7 +226,7 @@ def test_pre_commit(take: Take) -> None:
 def test_poetry(take: Take) -> None:
     place = take("poetry", "poetry-plugin-export")
     # it asks PyPI by an interface that mirrors do not have, but any other index not
-    index = place.variables.get("PIP_INDEX_URL", INDEX)
+    index = place.variables.get("PIP_INDEX_URL", PyPI.simple_url)
     place.run("poetry", "source", "add", "--priority=primary", "index", index)
     place.run("poetry", "lock")
     place.type("poetry")

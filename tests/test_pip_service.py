@@ -117,7 +117,7 @@ def test_an_old_python_is_not_an_error(tmp_path: Path) -> None:
 
 def test_another_protocol_is_refused(tmp_path: Path) -> None:
     ((answer),) = ask(opening(tmp_path, protocol=PROTOCOL + 1))
-    assert "enable it again" in answer["error"]
+    assert "`commonwheel enable` it again" in answer["error"]
 
 
 def test_ctrl_c_before_the_end_is_told_and_the_next_question_answered(

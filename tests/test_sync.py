@@ -26,8 +26,9 @@ from commonwheel.errors import (
     SourceRefused,
     WrongFile,
 )
-from commonwheel.install import Progress, WheelRequest, install_wheels
+from commonwheel.install import Progress, WheelRequest, install_wheels, link_entries
 from commonwheel.lock import Kind, Pin
+from commonwheel.plan import Request
 from commonwheel.store import Store
 from commonwheel.sync import SyncPlan, carry_out, plan_sync
 from folders import snapshot
@@ -229,6 +230,33 @@ def test_the_store_is_asked_by_hash_if_there_is_one(
     elsewhere = replace(environment, tags=("cp39-cp39-win32",))
     for pin in (index_pin("one", "2.0"), index_pin("one", "2.0", [best])):
         assert summary(plan_sync([pin], elsewhere, store)) == {"fetched": ["one"]}
+
+
+def test_a_hash_of_another_version_is_a_mistake_that_the_host_is_to_find(
+    environment: Environment, store: Store, wheels: Path, compiler: object
+) -> None:
+    newer = min(wheels.glob("one-2.0*"))
+    entry = store.add(newer, compiler)  # type: ignore[arg-type]
+    stale = index_pin("one", "1.0", [newer])
+    assert summary(plan_sync([stale], environment, store)) == {"fetched": ["one"]}
+    named = replace(wheel_pin(newer), version="1.0")
+    assert summary(plan_sync([named], environment, store)) == {"fetched": ["one"]}
+    # nor does it count as up to date
+    link_entries([Request(entry)], environment, store)
+    assert summary(plan_sync([stale], environment, store)) == {"fetched": ["one"]}
+
+
+def test_a_version_without_a_local_part_allows_any(
+    environment: Environment, store: Store, host: FakeHost, wheels: Path
+) -> None:
+    path = write_wheel(wheels, {"local.py": ""}, "local", "1.0+cpu")
+    for pin in (index_pin("local"), index_pin("local", hashes=[path])):
+        plan = plan_sync([pin], environment, store)
+        carry_out(plan, environment, store, host)
+        assert held(environment)["local"] == "1.0+cpu"
+        assert summary(plan_sync([pin], environment, store)) == {"up_to_date": ["local"]}
+    exactly = index_pin("local", "1.0+cuda")
+    assert summary(plan_sync([exactly], environment, store)) == {"fetched": ["local"]}
 
 
 def test_of_entries_with_the_same_tags_the_last_by_name_is_taken(

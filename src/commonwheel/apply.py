@@ -56,6 +56,12 @@ def changing(environment: Environment) -> Iterator[None]:
         raise ApplyFailed(site, explain(error)) from error
 
 
+def was_stopped(environment: Environment) -> bool:
+    """Whether a process changing ``environment`` was killed, or is still at it."""
+    folders = [site / manifest.FOLDER for site in environment.sites]
+    return any(True for folder in folders for _ in folder.glob(f"{_STAGE}*"))
+
+
 def _sweep(folder: Path) -> None:
     """Remove what a process that was stopped has left; the lock says that it is gone."""
     for stage in folder.glob(f"{_STAGE}*"):

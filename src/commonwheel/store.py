@@ -31,7 +31,7 @@ from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
-from packaging.utils import canonicalize_name, canonicalize_version
+from packaging.utils import canonicalize_name
 
 from commonwheel import entry as entries
 from commonwheel import files, record, runtime, tree, unpack, wheel
@@ -341,30 +341,18 @@ class Contents:
     def __init__(self, store: Store, identifiers: Iterable[str]) -> None:
         """``identifiers``: the names of their folders."""
         self._store = store
-        self._by_name: dict[str, list[tuple[str, str, str]]] = {}
+        self._by_name: dict[str, list[tuple[str, str]]] = {}
         for identifier in sorted(identifiers):
-            name, version, digest, *_ = (*identifier.split("-"), "", "")
+            name, _, digest, *_ = (*identifier.split("-"), "", "")
             found = self._by_name.setdefault(canonicalize_name(name), [])
-            found.append((version, digest, identifier))
-
-    def of_version(self, name: str, version: str) -> Iterator[Entry]:
-        """The entries of a distribution's (normalized name) wheels of one version.
-
-        :raises InvalidStore: one of them cannot be read
-        """
-        wanted = canonicalize_version(version)
-        for found, _, identifier in self._by_name.get(name, ()):
-            if canonicalize_version(found) == wanted:
-                entry = self._store.get(identifier)
-                if entry is not None:
-                    yield entry
+            found.append((digest, identifier))
 
     def of_name(self, name: str) -> Iterator[Entry]:
         """The entries of a distribution's (normalized name) wheels, whatever version.
 
         :raises InvalidStore: one of them cannot be read
         """
-        for _, _, identifier in self._by_name.get(name, ()):
+        for _, identifier in self._by_name.get(name, ()):
             entry = self._store.get(identifier)
             if entry is not None:
                 yield entry
@@ -375,7 +363,7 @@ class Contents:
         :raises InvalidStore: one of them cannot be read
         """
         beginnings = {digest[:8] for digest in digests}
-        for _, beginning, identifier in self._by_name.get(name, ()):
+        for beginning, identifier in self._by_name.get(name, ()):
             if beginning in beginnings:
                 entry = self._store.get(identifier)
                 if entry is not None and entry.description.sha256 in digests:

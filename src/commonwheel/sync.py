@@ -20,7 +20,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Protocol
 
-from packaging.utils import canonicalize_version, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from commonwheel import installed, requirements_file, wheel
 from commonwheel.bytecode import Compiler
@@ -249,13 +250,15 @@ class _Planner:
         self, pin: Pin, there: Installed, linkable: bool, is_project: bool
     ) -> bool:
         if not linkable:
-            return _same_version(pin.version, there.version)
+            return _is_version(pin, there.version)
         return _is_editable(pin, there) if is_project else self._is_linked(pin, there)
 
     def _is_linked(self, pin: Pin, there: Installed) -> bool:
         """Whether a distribution is linked to the wheel that ``pin`` names."""
         link = there.link
-        if link is None or not _has_come_from(pin, there.direct_url):
+        if link is None or not _is_version(pin, link.version):
+            return False
+        if not _has_come_from(pin, there.direct_url):
             return False
         try:
             if read_entry(link.entry) is None:
@@ -266,7 +269,7 @@ class _Planner:
         if pin.kind in (Kind.WHEEL, Kind.INDEX) and link.sha256 in digests:
             return True
         if pin.kind is Kind.INDEX and not pin.hashes:
-            return _same_version(pin.version, link.version)
+            return True
         if pin.direct and (pin.kind is not Kind.WHEEL or not pin.hashes):
             return True  # direct_url.json says which commit or archive it was
         remembered = self._remembered(pin)
@@ -278,14 +281,17 @@ class _Planner:
         if pin.kind in (Kind.WHEEL, Kind.INDEX) and pin.hashes:
             found = self.contents.of_digests(pin.name, _sha256s(pin))
         elif pin.kind is Kind.INDEX:
-            assert pin.version is not None
-            found = self.contents.of_version(pin.name, pin.version)
-        return self._best(found) or self._remembered(pin)
+            found = self.contents.of_name(pin.name)
+        # a hash of another version is a mistake in the lock: pip, asked for it, says so
+        allowed = (each for each in found if _is_version(pin, each.description.version))
+        return self._best(allowed) or self._remembered(pin)
 
     def _remembered(self, pin: Pin) -> Entry | None:
         for origin in _origins(pin, self.environment.cache_tag):
             entry = self.store.of_origin(origin)
-            if entry is not None and self._best([entry]) is not None:
+            if entry is None or not _is_version(pin, entry.description.version):
+                continue
+            if self._best([entry]) is not None:
                 return entry
         return None
 
@@ -450,7 +456,7 @@ def _check_name(pin: Pin, path: Path) -> None:
     """:raises WrongFile: it is not even of the distribution"""
     name = wheel.name(path)
     version = path.name.split("-")[1]
-    if name != pin.name or not _same_version(pin.version or version, version):
+    if name != pin.name or not _is_version(pin, version):
         raise WrongFile(str(pin), path.name, f"is a wheel of {name} {version}")
 
 
@@ -499,8 +505,20 @@ def _origins(pin: Pin, cache_tag: str) -> Iterator[str]:
         yield from hashes
 
 
-def _same_version(one: str | None, other: str) -> bool:
-    return one is not None and canonicalize_version(one) == canonicalize_version(other)
+def _is_version(pin: Pin, version: str) -> bool:
+    """Whether ``pin`` allows ``version``: without a local part, any local part (PEP 440).
+
+    A wheel or archive that a lock names by its place has the very version of the lock.
+    """
+    if pin.version is None:
+        return True
+    try:
+        wanted, found = Version(pin.version), Version(version)
+    except InvalidVersion:
+        return pin.version == version
+    if pin.kind is Kind.INDEX and wanted.local is None:
+        found = Version(found.public)
+    return found == wanted
 
 
 def _hand_over(pins: Sequence[Pin], environment: Environment, host: Host) -> None:

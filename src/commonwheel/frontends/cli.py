@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +36,15 @@ class Arguments(argparse.Namespace):
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     asked = _parser().parse_args(given, namespace=Arguments())
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # `nohup` has it ignored
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _stop)
     try:
         return asked.run(asked)
     except BrokenPipeError:
@@ -47,6 +57,11 @@ def main(given: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("commonwheel: interrupted, nothing was changed", file=sys.stderr)
     return 1
+
+
+def _stop(*_: object) -> None:
+    """End as after Ctrl-C: what was begun is taken back."""
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

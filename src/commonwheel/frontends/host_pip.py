@@ -39,6 +39,8 @@ _OTHER_HASH = re.compile(
 """How pip says that a file is another one than its hash says."""
 _CRASH = "ERROR: Exception:"
 """What pip says before the traceback of an error of its own; the last line says which."""
+_UNREACHABLE = re.compile("connection broken|Could not fetch URL")
+"""What pip warns of when it finds nothing because it did not get there."""
 _IN_URL = "/:?#[]@!$&'()*+,;=%-._~"
 _PATIENCE = 5.0
 """Seconds that pip has to tidy up after an interrupt."""
@@ -121,11 +123,11 @@ class HostPip:
             said, status = _listen(
                 [*command, *self.options, *last, "-r", str(wanted)], read
             )
-        if status != 0:
-            raise _failure(task, pins, said, status)
         for line in dict.fromkeys(said):
             if line.startswith("WARNING: "):
                 self.warn(line.removeprefix("WARNING: "))
+        if status != 0:
+            raise _failure(task, pins, said, status)
 
 
 # Without the current folder on `sys.path`, which may hold anything.
@@ -295,7 +297,8 @@ def _failure(
         said = wanted if others == 1 else f"one of {others} others"
         file = url.partition("#")[0].rpartition("/")[2]
         return WrongFile(what, file, f"has the {algorithm} {found}, not {said}")
-    no_wheel = "No matching distribution" in reason
+    unreachable = any(_UNREACHABLE.search(line) for line in said)
+    no_wheel = "No matching distribution" in reason and not unreachable
     if no_wheel and any(pin.kind is Kind.INDEX for pin in pins):
         hint = "if there is a source distribution, --allow-sdist builds it"
         return HostFailed(_NAME, task, reason, hint=hint, said=tuple(said))

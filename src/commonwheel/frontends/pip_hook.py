@@ -35,6 +35,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -267,7 +268,8 @@ def _host_command(python: str) -> list[str]:
         raise HostError(f"{folder}{os.sep}host is damaged ({error})") from error
     for path in (python, script):
         if not os.path.exists(path):
-            way_out = f"`commonwheel enable {sys.prefix}` puts another in its place"
+            command = f"commonwheel enable {shlex.quote(sys.prefix)}"
+            way_out = f"`{command}` puts another in its place"
             raise HostError(f"commonwheel is gone from {path}; {way_out}")
     quiet = ["-B"] if sys.dont_write_bytecode else []
     return [python, "-I", *quiet, script]

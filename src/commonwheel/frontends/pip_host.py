@@ -20,6 +20,8 @@ def main() -> int:
     packages = str(Path(__file__).parent.parent.parent)
     if packages not in sys.path:
         sys.path.append(packages)
+    if sys.stderr is None:  # closed by whoever started pip
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:

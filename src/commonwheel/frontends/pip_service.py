@@ -74,7 +74,8 @@ class _Service:
 
     def _open(self, question: Message) -> Message:
         if question["protocol"] != PROTOCOL:
-            return {"error": "another commonwheel has served here; enable it again"}
+            reason = "another commonwheel served this environment"
+            return {"error": f"{reason}; `commonwheel enable` it again"}
         if tuple(map(int, question["version"].split(".")[:2])) < OLDEST:
             return {"unsupported": f"Python {question['version']} cannot be linked into"}
         self._python = question

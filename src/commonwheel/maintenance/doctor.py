@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -50,7 +52,7 @@ class _Mend:
 
     def reinstall(self, requirement: str) -> str:
         """Of a distribution, from the index or from its wheel."""
-        python = self.environment.python
+        python, requirement = _quoted(self.environment), shlex.quote(requirement)
         if requirement.partition("==")[0] == "pip":
             return f"commonwheel enable {python}"
         if self.by_pip:
@@ -59,12 +61,18 @@ class _Mend:
         return f"commonwheel install --python {python} and the wheel of {requirement}"
 
 
+def _quoted(environment: Environment) -> str:
+    """Its interpreter, as it is typed into a shell."""
+    return shlex.quote(str(environment.python))
+
+
 def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
-    renew = f"commonwheel install --python {environment.python}"
+    renew = f"commonwheel install --python {_quoted(environment)}"
     yield from _check_runtime(site, environment, renew)
     yield from _check_start(site, environment, renew)
+    yield from _check_host(site, environment)
     mend = _Mend(environment, any((site / name).exists() for name in _PIP_HAS_THE_OPTION))
     found, damaged = _read_manifests(site, mend)
     yield from damaged
@@ -109,6 +117,24 @@ def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[F
     if started.returncode != 0:
         reason = f"{path} is skipped at the start of {environment.python}"
         yield Finding(f"{reason}, so the runtime is not active", renew)
+
+
+def _check_host(site: Path, environment: Environment) -> Iterator[Finding]:
+    """Whether the commonwheel that serves the environment's pip is where it was."""
+    note = site / manifest.FOLDER / "host"
+    again = f"commonwheel enable {_quoted(environment)}"
+    try:
+        host = json.loads(note.read_bytes())
+        gone = [path for path in host.values() if not os.path.exists(path)]
+    except FileNotFoundError:
+        return  # nothing serves it from outside
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        yield Finding(f"{note} is damaged ({error})", again)
+        return
+    if gone:
+        yield Finding(
+            f"the commonwheel that served its pip is gone from {gone[0]}", again
+        )
 
 
 def _read_manifests(site: Path, mend: _Mend) -> tuple[list[Manifest], list[Finding]]:

@@ -123,9 +123,11 @@ def _refuse_dangling(site: str, link: str, name: str) -> None:
             "{0} {1} is linked to the store entry {2}, which cannot be read ({5})."
             " To put it back: " + command
         )
-        python = _sys.executable or "python"
+        from shlex import quote  # noqa: PLC0415  not needed when all is well
+
+        python, prefix = quote(_sys.executable or "python"), quote(_sys.prefix)
         raise MissingEntryError(
-            message.format(*owner, python, _sys.prefix, reason), name=name, path=link
+            message.format(*owner, python, prefix, reason), name=name, path=link
         )
 
 

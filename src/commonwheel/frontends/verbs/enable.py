@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from commonwheel import installed
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import link_entries
@@ -47,5 +48,11 @@ def run(asked: Arguments) -> int:
         with arguments.progress() as progress:
             entry = seed.pip(environment, store, HostPip(), progress)
         link_entries([Request(entry, requested=False)], environment, store)
+    if "pip" not in installed.read(environment):
+        another = f"`pip --python {environment.python} install --use-shared-store`"
+        print(
+            f"{environment}: it has no pip; {another} needs none there", file=sys.stderr
+        )
+        return 0
     print(f"{environment}: its pip knows --use-shared-store", file=sys.stderr)
     return 0

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonwheel.errors import HostFailed
+from commonwheel.apply import changing, was_stopped
+from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
+from commonwheel.maintenance.strays import remove_strays
 from commonwheel.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Arguments(argparse.Namespace):
     inexact: bool
     require_hashes: bool
     allow_sdist: bool
+    allow_empty: bool
     dry_run: bool
     json: bool
 
@@ -76,6 +79,9 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--dry-run", action="store_true", help="print the plan and change nothing"
     )
+    verb.add_argument(
+        "--allow-empty", action="store_true", help="a lock that names nothing is meant so"
+    )
     arguments.add_json(verb, "the plan")
     verb.add_argument("lock", type=Path, metavar="LOCK")
     verb.set_defaults(run=run)
@@ -99,9 +105,13 @@ def run(asked: Arguments) -> int:
         require_hashes=asked.require_hashes or lock.require_hashes,
         allow_sdist=asked.allow_sdist,
     )
+    if not pins and plan.removed and not asked.allow_empty:
+        reason = "it names nothing for this environment; --allow-empty removes everything"
+        raise InvalidLock(asked.lock, reason)
     if not asked.dry_run:
         from commonwheel.frontends.host_pip import HostPip
 
+        stopped = was_stopped(environment)
         host = HostPip(lock.options, _warn)
         try:
             with arguments.progress() as progress:
@@ -110,6 +120,11 @@ def run(asked: Arguments) -> int:
             if plan.built or plan.projects:
                 print(*error.said, sep="\n", file=sys.stderr)
             raise
+        if stopped:
+            # what a killed command has linked and not made known is in no lock either
+            with changing(environment):
+                pass  # clears away what it was making
+            remove_strays(environment)
         arguments.warn_of_overridden(done)
         print(_summary(plan), file=sys.stderr)
     if asked.json:
