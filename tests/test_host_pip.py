@@ -21,7 +21,7 @@ from commonwheel.environment import Environment
 from commonwheel.errors import HostFailed, SourceRefused, WrongFile
 from commonwheel.frontends import host_pip
 from commonwheel.frontends.host_pip import HostPip
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 
 FAKE = """
 import json, pathlib, sys, time

@@ -27,7 +27,7 @@ from commonwheel.errors import (
     WrongFile,
 )
 from commonwheel.install import Progress, WheelRequest, install_wheels, link_entries
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 from commonwheel.plan import Request
 from commonwheel.store import Store
 from commonwheel.sync import SyncPlan, carry_out, plan_sync

@@ -17,7 +17,7 @@ import pytest
 from commonwheel import requirements_file
 from commonwheel.frontends.uv import answers, arguments, inputs, wheels
 from commonwheel.frontends.uv.arguments import parse
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 from wheel_file import write_wheel
 
 SOURCE = Path(__file__).parents[1] / "src"

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from commonwheel import location
 from commonwheel.errors import InvalidLock, explain
 
 _BOMS = (
@@ -33,8 +33,6 @@ _BOMS = (
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=]\s*([-\w.]+)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_CREDENTIALS_UNSAID = re.compile(r"\$\{[A-Z0-9_]+\}(:\$\{[A-Z0-9_]+\})?")
-_URL = re.compile(r"^[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 _EXTRAS = re.compile(r"(?<=[^\s])\[[^]]*\]$")
 
 _WITH_VALUE = (
@@ -69,7 +67,7 @@ class Line:
     def shown(self) -> str:
         """The URL or path of it, as anybody may read it."""
         url = self.requirement.url if self.requirement is not None else self.place
-        return public(url or "")
+        return location.public(url or "")
 
     def wrong(self, reason: str) -> InvalidLock:
         """The error that something is wrong with this line."""
@@ -144,9 +142,10 @@ class _Reader:
             self.options += [_beside(path, each) for each in asked.index]
 
     def _take_file(self, here: Line, name: str, *, constraint: bool) -> None:
-        if _URL.match(name) and not name.startswith("file:"):
+        place = location.local(name)
+        if location.is_url(place):
             raise here.wrong(f"{name} is not on this machine; download it first")
-        path = here.file.parent / name.removeprefix("file://")
+        path = here.file.parent / place
         if os.path.realpath(path) in self._open:
             raise here.wrong(f"{name} names this file in turn")
         try:
@@ -242,20 +241,6 @@ def decode(path: Path) -> str:
         raise InvalidLock(path, f"it is not text ({error})") from error
 
 
-def is_url(place: str) -> bool:
-    """Whether ``place`` is a URL and not a path."""
-    return _URL.match(place) is not None
-
-
-def public(url: str) -> str:
-    """A URL without credentials, as :pep:`610` says; ``git@`` and variables are none."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or user == "git" or _CREDENTIALS_UNSAID.fullmatch(user):
-        return url
-    return urlunsplit(parts._replace(netloc=host))
-
-
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Each line with what continues it and without comments, and its number."""
     first, parts = 0, list[str]()
@@ -290,12 +275,14 @@ def _requirement(line: Line, text: str) -> Requirement | None:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        if _URL.match(place) or os.sep in place or place.startswith("."):
+        if location.is_url(place) or os.sep in place or place.startswith("."):
             return None
         if os.path.isdir(place):
             return None
         reason = str(error).partition("\n")[0]
-        raise line.wrong(f"{public(text)!r} is not a requirement ({reason})") from error
+        raise line.wrong(
+            f"{location.public(text)!r} is not a requirement ({reason})"
+        ) from error
     # the name of a file may be one of a distribution, too
     return None if place == requirement.name and place.endswith(".whl") else requirement
 
@@ -310,7 +297,7 @@ def _hash(line: Line, given: str) -> tuple[str, str]:
 def _beside(path: Path, option: str) -> str:
     """``--find-links`` names a folder beside the file, if there is one of that name."""
     name, _, value = option.partition("=")
-    if name == "--find-links" and not _URL.match(value):
+    if name == "--find-links" and not location.is_url(value):
         beside = path.parent / value
         if beside.exists():
             return f"{name}={beside}"

@@ -18,12 +18,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from packaging.utils import parse_wheel_filename
-from packaging.version import InvalidVersion, Version
 
-from commonwheel import installed, requirements_file, wheel
+from commonwheel import direct_url, installed, location, wheel
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
@@ -37,7 +36,7 @@ from commonwheel.errors import (
 )
 from commonwheel.install import Progress, link_entries
 from commonwheel.installed import Installed
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 from commonwheel.plan import Plan, Request, plan_removal
 from commonwheel.store import Contents, Store, read_entry
 
@@ -240,7 +239,7 @@ class _Planner:
             if entry is not None:
                 return entry
         if pin.kind in _SOURCES and not self.allow_sdist:
-            source = pin.filename or requirements_file.public(pin.location or "")
+            source = pin.filename or location.public(pin.location or "")
             raise SourceRefused(str(pin), source)
         if is_project or not linkable:
             return _Way.PROJECT
@@ -250,15 +249,15 @@ class _Planner:
         self, pin: Pin, there: Installed, linkable: bool, is_project: bool
     ) -> bool:
         if not linkable:
-            return _is_version(pin, there.version)
+            return pin.allows(there.version)
         return _is_editable(pin, there) if is_project else self._is_linked(pin, there)
 
     def _is_linked(self, pin: Pin, there: Installed) -> bool:
         """Whether a distribution is linked to the wheel that ``pin`` names."""
         link = there.link
-        if link is None or not _is_version(pin, link.version):
+        if link is None or not pin.allows(link.version):
             return False
-        if not _has_come_from(pin, there.direct_url):
+        if not direct_url.agrees(pin, there.direct_url):
             return False
         try:
             if read_entry(link.entry) is None:
@@ -283,13 +282,13 @@ class _Planner:
         elif pin.kind is Kind.INDEX:
             found = self.contents.of_name(pin.name)
         # a hash of another version is a mistake in the lock: pip, asked for it, says so
-        allowed = (each for each in found if _is_version(pin, each.description.version))
+        allowed = (each for each in found if pin.allows(each.description.version))
         return self._best(allowed) or self._remembered(pin)
 
     def _remembered(self, pin: Pin) -> Entry | None:
         for origin in _origins(pin, self.environment.cache_tag):
             entry = self.store.of_origin(origin)
-            if entry is None or not _is_version(pin, entry.description.version):
+            if entry is None or not pin.allows(entry.description.version):
                 continue
             if self._best([entry]) is not None:
                 return entry
@@ -351,54 +350,13 @@ def _is_editable(pin: Pin, there: Installed) -> bool:
     return all(file.stat().st_mtime <= since for file in described if file.exists())
 
 
-def _has_come_from(pin: Pin, found: Mapping[str, Any] | None) -> bool:
-    """Whether ``direct_url.json`` says what it would say had ``pin`` been installed."""
-    if not pin.direct or found is None:
-        return found is None and not pin.direct
-    wanted = _direct_url(pin, pin.hashes)
-    if any(found.get(key) != wanted.get(key) for key in ("url", "subdirectory")):
-        return False
-    if pin.kind is Kind.VCS:
-        return bool(found.get("vcs_info", {}).get("commit_id") == pin.commit)
-    hashes = found.get("archive_info", {}).get("hashes") or {}
-    return not pin.hashes or not pin.hashes.isdisjoint(hashes.items())
-
-
-def _direct_url(pin: Pin, hashes: Collection[tuple[str, str]]) -> dict[str, Any]:
-    """What ``direct_url.json`` is to say of ``pin`` (:pep:`610`)."""
-    assert pin.location is not None
-    url = (
-        pin.path.as_uri()
-        if pin.path is not None
-        else requirements_file.public(pin.location)
-    )
-    found: dict[str, Any] = {"url": url}
-    if pin.kind is Kind.VCS:
-        found["vcs_info"] = {"vcs": pin.vcs, "commit_id": pin.commit}
-        if pin.requested_revision is not None:
-            found["vcs_info"]["requested_revision"] = pin.requested_revision
-    else:
-        found["archive_info"] = _archive_info(dict(sorted(hashes)))
-    if pin.subdirectory is not None:
-        found["subdirectory"] = pin.subdirectory
-    return found
-
-
-def _archive_info(hashes: dict[str, str]) -> dict[str, Any]:
-    if not hashes:
-        return {}
-    algorithm, digest = next(iter(hashes.items()))
-    # the first is for readers that know of one hash only
-    return {"hash": f"{algorithm}={digest}", "hashes": hashes}
-
-
 def _request(pin: Pin, entry: Entry) -> Request:
     if not pin.direct:
         return Request(entry)
     hashes: Collection[tuple[str, str]] = pin.hashes
     if pin.kind is Kind.WHEEL:
         hashes = {("sha256", entry.description.sha256)}
-    return Request(entry, direct_url=json.dumps(_direct_url(pin, hashes)))
+    return Request(entry, direct_url=json.dumps(direct_url.describe(pin, hashes)))
 
 
 def _obtain(
@@ -456,7 +414,7 @@ def _check_name(pin: Pin, path: Path) -> None:
     """:raises WrongFile: it is not even of the distribution"""
     name = wheel.name(path)
     version = path.name.split("-")[1]
-    if name != pin.name or not _is_version(pin, version):
+    if name != pin.name or not pin.allows(version):
         raise WrongFile(str(pin), path.name, f"is a wheel of {name} {version}")
 
 
@@ -503,22 +461,6 @@ def _origins(pin: Pin, cache_tag: str) -> Iterator[str]:
         yield from (f"{each}#{pin.subdirectory or ''} {cache_tag}" for each in hashes)
     elif pin.kind is Kind.WHEEL:
         yield from hashes
-
-
-def _is_version(pin: Pin, version: str) -> bool:
-    """Whether ``pin`` allows ``version``: without a local part, any local part (PEP 440).
-
-    A wheel or archive that a lock names by its place has the very version of the lock.
-    """
-    if pin.version is None:
-        return True
-    try:
-        wanted, found = Version(pin.version), Version(version)
-    except InvalidVersion:
-        return pin.version == version
-    if pin.kind is Kind.INDEX and wanted.local is None:
-        found = Version(found.public)
-    return found == wanted
 
 
 def _hand_over(pins: Sequence[Pin], environment: Environment, host: Host) -> None:

@@ -25,7 +25,7 @@ from packaging.version import Version
 from commonwheel.environment import Environment
 from commonwheel.errors import CommonwheelError, HostFailed, SourceRefused, WrongFile
 from commonwheel.install import FETCHING, Progress
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 
 _NAME = "pip"
 _HASHES = frozenset({"sha256", "sha384", "sha512"})

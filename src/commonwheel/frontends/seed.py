@@ -17,7 +17,7 @@ from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import HostFailed, InvalidStore
 from commonwheel.install import Progress
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store, read_entry
 from commonwheel.sync import Host
 

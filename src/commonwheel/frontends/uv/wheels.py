@@ -23,7 +23,7 @@ from commonwheel.frontends.uv.arguments import Command
 from commonwheel.frontends.uv.inputs import Inputs
 from commonwheel.frontends.uv.questions import Asking
 from commonwheel.frontends.verbs import arguments
-from commonwheel.lock import Kind, Pin
+from commonwheel.pin import Kind, Pin
 from commonwheel.requirements_file import RequirementsFile
 from commonwheel.store import Store, read_entry
 from commonwheel.sync import SyncPlan

@@ -17,7 +17,8 @@ from commonwheel.maintenance.strays import remove_strays
 from commonwheel.store import Store
 
 if TYPE_CHECKING:
-    from commonwheel.lock import Lock, Pin
+    from commonwheel.lock import Lock
+    from commonwheel.pin import Pin
     from commonwheel.sync import SyncPlan
 
 
