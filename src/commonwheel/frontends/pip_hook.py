@@ -399,6 +399,9 @@ class Host:
             if os.name == "posix":
                 self._process.send_signal(signal.SIGINT)
 
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            yield  # as where a shell has put pip into the background
+            return
         try:
             before = signal.signal(signal.SIGINT, pass_on)
         except ValueError:
