@@ -28,7 +28,7 @@ def _no_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c() -> Iterator[None]:
-    """Ctrl-C works in what tests start, also where a shell runs them in the background."""
+    """Ctrl-C works in what tests start, though a shell runs them in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
