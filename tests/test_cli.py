@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -257,3 +258,28 @@ def test_ctrl_c_is_one_line_and_status_1(
     monkeypatch.setattr("commonwheel.frontends.verbs.arguments.of_interpreter", interrupt)
     assert main(["install", os.devnull]) == 1
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_being_told_to_end_is_as_ctrl_c(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(signal, name)
+
+    def told(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("commonwheel.frontends.verbs.arguments.of_interpreter", told)
+    before = signal.signal(number, signal.SIG_DFL)  # `nohup` has it ignored
+    try:
+        assert main(["install", os.devnull]) == 1
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_closed_standard_error_is_no_reason_to_fail(venv: Path, wheel: Path) -> None:
+    command = f'exec "{sys.executable}" -m commonwheel install --python "$0" "$1" 2>&-'
+    subprocess.run(["sh", "-c", command, venv, wheel], check=True)
+    assert run(venv / "bin/hello").stdout == "hello\n"

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import commonwheel
@@ -39,14 +40,9 @@ def main(given: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # closed by whoever started us
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     asked = _parser().parse_args(given, namespace=Arguments())
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # `nohup` has it ignored
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _stop)
     try:
-        return asked.run(asked)
+        with _ending_as_after_ctrl_c():
+            return asked.run(asked)
     except BrokenPipeError:
         # Whoever reads has enough. Python must not fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,9 +55,25 @@ def main(given: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _stop(*_: object) -> None:
-    """End as after Ctrl-C: what was begun is taken back."""
-    raise KeyboardInterrupt
+@contextmanager
+def _ending_as_after_ctrl_c() -> Iterator[None]:
+    """While this lasts, what was begun is taken back when the process is told to end."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, n, None) for n in ("SIGTERM", "SIGHUP")]
+    # not what is ignored, as `nohup` has it
+    found = [n for n in numbers if n and signal.getsignal(n) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        found = []
+    for number in found:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in found:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
