@@ -133,6 +133,8 @@ def run(asked: Arguments) -> int:
     elif asked.dry_run:
         for line in _lines(plan):
             print(line)
+        if plan.is_empty:
+            print(_summary(plan), file=sys.stderr)
     return 0
 
 
