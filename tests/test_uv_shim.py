@@ -233,8 +233,8 @@ DEBUG  + nothing==1.0
     assert found.wanted == {"iniconfig": "2.3.1", "six": "1.17.0", "torch": "2.5.1+cpu"}
     assert found.others == {"demo", "proj"}
     assert found.lines["iniconfig"] == (" - iniconfig==2.3.0", " + iniconfig==2.3.1")
-    place = answers.pip_place(said, Path("/work"))
-    assert place == answers.Place(Path("/work/e1"), "3.11.7")
+    place = answers.pip_place(said, Path("/project"))
+    assert place == answers.Place(Path("/project/e1"), "3.11.7")
 
 
 def test_a_folder_of_its_own_is_no_environment() -> None:
