@@ -266,7 +266,7 @@ def test_bytecode_of_another_runtime_does_not_stay(
     environment: Environment, site: Path, tmp_path: Path
 ) -> None:
     one = make_entry(tmp_path, "one", {"one.py": ""})
-    place = site / runtime.bytecode_name(runtime.MODULE, environment.cache_tag)
+    place = site / runtime.bytecode_name(environment.cache_tag)
     for bytecode in (b"old", b"new", b""):
         with changing(environment):
             apply(plan_links([Request(one)], environment, runtime_bytecode=bytecode))

@@ -41,7 +41,7 @@ def test_each_python_is_given_the_start_up_file_that_it_runs(
 def test_a_current_runtime_is_not_written_again(
     linked: Environment, store: Store, compiler: Compiler
 ) -> None:
-    bytecode = store.bytecode_of_module(runtime.SOURCE, compiler)
+    bytecode = store.bytecode_of_runtime(compiler)
     assert plan_links([], linked, runtime_bytecode=bytecode).runtime == ()
 
 
@@ -58,9 +58,9 @@ def test_a_start_never_compiles_the_runtime(linked: Environment, site: Path) -> 
 def test_the_runtime_is_compiled_once_for_all_environments(
     store: Store, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = store.bytecode_of_module(runtime.SOURCE, compiler)
+    first = store.bytecode_of_runtime(compiler)
     monkeypatch.delattr(Compiler, "compile")
-    assert Store(store.root).bytecode_of_module(runtime.SOURCE, compiler) == first
+    assert Store(store.root).bytecode_of_runtime(compiler) == first
     (kept,) = (store.root / "runtime").iterdir()
     assert kept.name.endswith(f".{CACHE_TAG}.pyc")
 

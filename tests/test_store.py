@@ -24,7 +24,7 @@ import packaging
 import pytest
 
 import commonwheel
-from commonwheel import files, runtime
+from commonwheel import files
 from commonwheel import store as store_module
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
@@ -531,7 +531,7 @@ def test_a_read_only_store_serves_what_it_has(
     monkeypatch.setattr(os, "access", lambda *_: False)
     other = Compiler(Path("/nowhere"), "other-1")
     assert store.add(path, other) == entry
-    assert store.bytecode_of_module(runtime.SOURCE, other) == b""
+    assert store.bytecode_of_runtime(other) == b""
     assert snapshot(store.root) == before
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from commonwheel import runtime, scripts, wheel
+from commonwheel import scripts, wheel
 from commonwheel.apply import apply, changing
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
@@ -97,17 +97,16 @@ def link_entries(
 ) -> Plan:
     """Link entries of ``store`` into ``environment``, all or none.
 
-    As :func:`install_wheels`, for what is in the store already. The distributions
-    ``removed`` (normalized names) are uninstalled at the same time.
+    As :func:`install_wheels`, for what is in the store already, with bytecode for the
+    environment's Python (:meth:`Store.ensure_bytecode`). The distributions ``removed``
+    (normalized names) are uninstalled at the same time.
 
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     compiler = Compiler(environment.python, environment.cache_tag)
-    for each in requests:
-        store.ensure_bytecode(each.entry, compiler)
-    bytecode = store.bytecode_of_module(runtime.SOURCE, compiler)
+    bytecode = store.bytecode_of_runtime(compiler)
     progress("linking", len(requests), len(requests))
     with changing(environment):
         plan = plan_links(

@@ -185,7 +185,7 @@ def plan_links(
             ),
             # unchecked, so an older runtime's would be run instead of this one
             *(
-                site / runtime.bytecode_name(runtime.MODULE, environment.cache_tag)
+                site / runtime.bytecode_name(environment.cache_tag)
                 for site in sites
                 if not runtime_bytecode
             ),
@@ -210,7 +210,7 @@ def _runtime(environment: Environment, bytecode: bytes) -> dict[str, bytes]:
     """The runtime's files, by their path in site-packages."""
     wanted = runtime.files(environment.version)
     if bytecode:
-        name = runtime.bytecode_name(runtime.MODULE, environment.cache_tag)
+        name = runtime.bytecode_name(environment.cache_tag)
         wanted[name] = bytecode
     return wanted
 

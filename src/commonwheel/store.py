@@ -13,7 +13,7 @@
                                    many files, of how many bytes
       tmp/                         entries being made
       locks/                       at most 256 lock files, by the hash's first digits
-      runtime/HASH.TAG.pyc         bytecode of the files that environments are given
+      runtime/HASH.TAG.pyc         bytecode of the file that environments are given
       wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
       origins                      "SHA256 ENTRY": what else than its sha256 says which
                                    wheel an entry is of, such as a commit, hashed
@@ -111,14 +111,15 @@ class Store:
         self.ensure_bytecode(found, compiler)
         return found
 
-    def bytecode_of_module(self, source: Path, compiler: Compiler) -> bytes:
-        """Bytecode of a file that environments are given, compiled once per Python.
+    def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
+        """Bytecode of the runtime for the interpreter of ``compiler``, compiled once.
 
         Empty if it is not there and the store cannot be written.
 
         :raises InvalidEnvironment: the interpreter does not run
         :raises InvalidStore: the store cannot be written
         """
+        source = runtime.SOURCE
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         kept = self.root / "runtime" / f"{digest[:16]}.{compiler.cache_tag}.pyc"
         try:
@@ -130,7 +131,7 @@ class Store:
             self._prepare()
             with self._lock(digest), self._staging(digest) as staged:
                 compiler.compile(source.parent, [source.name], staged)
-                name = runtime.bytecode_name(source.name, compiler.cache_tag)
+                name = runtime.bytecode_name(compiler.cache_tag)
                 compiled = staged.joinpath(name).read_bytes()
             files.write_atomically(kept, compiled, files.READ_ONLY_FILE)
         return compiled

@@ -36,9 +36,11 @@ def pip(environment: Environment, store: Store, host: Host, progress: Progress) 
     fitting = [
         each for each in store.contents().of_name("pip") if _fits(each, environment)
     ]
-    if fitting:
-        return max(fitting, key=lambda each: Version(each.description.version))
     compiler = Compiler(environment.python, environment.cache_tag)
+    if fitting:
+        newest = max(fitting, key=lambda each: Version(each.description.version))
+        store.ensure_bytecode(newest, compiler)
+        return newest
     with tempfile.TemporaryDirectory(prefix="commonwheel-") as folder:
         try:
             any_version = Pin("pip", None, Kind.INDEX)

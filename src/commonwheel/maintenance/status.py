@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
-from commonwheel import manifest, record
+from commonwheel import installed, manifest, record
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
@@ -65,8 +61,8 @@ def status(environment: Environment) -> EnvironmentStatus:
         for _, each in sorted(manifest.read_all(site).items())
     )
     names = {each.name for each in linked}
-    installed = {name for site in environment.sites for name in _installed(site)}
-    return EnvironmentStatus(environment, linked, len(installed - names))
+    there = installed.read(environment)
+    return EnvironmentStatus(environment, linked, len(there.keys() - names))
 
 
 def _describe(site: Path, link: Manifest, cache_tag: str) -> LinkedDistribution:
@@ -106,9 +102,3 @@ def _made_by_linking(path: Path) -> int:
         return 0
     ours = [row for row in listed if row.startswith(f"{manifest.FOLDER}/")]
     return sum("/__pycache__/" not in row for row in ours)
-
-
-def _installed(site: Path) -> Iterator[str]:
-    for name in os.listdir(site) if site.is_dir() else ():
-        if name.endswith(".dist-info"):
-            yield canonicalize_name(name.removesuffix(".dist-info").rpartition("-")[0])
