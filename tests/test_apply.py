@@ -18,7 +18,8 @@ from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed
-from commonwheel.plan import Request, plan_links, plan_removal
+from commonwheel.installation import Request
+from commonwheel.plan import plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
 from faults import fault

@@ -12,7 +12,8 @@ from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, InvalidEnvironment
-from commonwheel.plan import Plan, Request, plan_links, plan_removal
+from commonwheel.installation import Request
+from commonwheel.plan import Plan, plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
 from folders import shown, snapshot

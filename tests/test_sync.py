@@ -27,10 +27,11 @@ from commonwheel.errors import (
     WrongFile,
 )
 from commonwheel.install import Progress, WheelRequest, install_wheels, link_entries
+from commonwheel.installation import Request
 from commonwheel.pin import Kind, Pin
-from commonwheel.plan import Request
 from commonwheel.store import Store
-from commonwheel.sync import SyncPlan, carry_out, plan_sync
+from commonwheel.sync import carry_out
+from commonwheel.sync_plan import SyncPlan, plan_sync
 from folders import snapshot
 from wheel_file import write_wheel
 

@@ -18,7 +18,8 @@ from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment, LinkConflict
-from commonwheel.plan import Plan, Request, plan_links, plan_removal
+from commonwheel.installation import Request
+from commonwheel.plan import Plan, plan_links, plan_removal
 from commonwheel.view import KEEPER
 from conftest import make_environment
 from entries import compiled, make_entry

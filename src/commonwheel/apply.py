@@ -23,7 +23,8 @@ from filelock import FileLock
 from commonwheel import files, manifest
 from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed, explain
-from commonwheel.plan import Installation, Plan, RealFile
+from commonwheel.installation import Installation, RealFile
+from commonwheel.plan import Plan
 from commonwheel.view import KEEPER, Link, Split
 
 _LOCK = "lock"

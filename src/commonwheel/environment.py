@@ -67,6 +67,13 @@ class Environment:
             return (purelib,)
         return (purelib, platlib)
 
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The folders that it consists of, without links, ending with a slash."""
+        scheme = self.scheme
+        folders = (*self.sites, scheme.scripts, scheme.headers, scheme.data)
+        return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+
     def __str__(self) -> str:
         return f"{self.python} (Python {self.version})"
 

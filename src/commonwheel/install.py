@@ -12,7 +12,8 @@ from commonwheel.apply import apply, changing
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, IncompatibleWheel
-from commonwheel.plan import Plan, Request, plan_links, plan_removal
+from commonwheel.installation import Request
+from commonwheel.plan import Plan, plan_links, plan_removal
 from commonwheel.store import Store
 
 Progress = Callable[[str, int, int], object]

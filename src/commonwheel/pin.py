@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -28,6 +29,10 @@ class Kind(Enum):
     """A project's folder."""
     INDEX = "index"
     """``NAME==VERSION``: which file of an index it is, is not said."""
+
+
+SOURCES = frozenset({Kind.SDIST, Kind.ARCHIVE, Kind.VCS})
+"""What a wheel is built from."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Pin:
             return None
         return Path(self.location)
 
+    @property
+    def sha256s(self) -> set[str]:
+        """The sha256 digests that its file may have."""
+        return {digest for algorithm, digest in self.hashes if algorithm == "sha256"}
+
     def __str__(self) -> str:
         return f"{self.name} {self.version}" if self.version else self.name
 
@@ -83,3 +93,22 @@ class Pin:
         if self.kind is Kind.INDEX and wanted.local is None:
             found = Version(found.public)
         return found == wanted
+
+    def origins(self, cache_tag: str) -> Iterator[str]:
+        """What else than a sha256 of its own says for ever which wheel it means.
+
+        A wheel that was built is of its source and of the Python that built it.
+        """
+        hashes = [f"{algorithm}:{digest}" for algorithm, digest in sorted(self.hashes)]
+        if self.kind is Kind.VCS:
+            repository = f"{self.vcs}+{self.location}@{self.commit}"
+            yield f"{repository}#{self.subdirectory or ''} {cache_tag}"
+        elif self.kind is Kind.INDEX and hashes:
+            # which of the files it was is not known
+            yield f"{self.name} {self.version} {' '.join(hashes)} {cache_tag}"
+        elif self.kind in SOURCES:
+            yield from (
+                f"{each}#{self.subdirectory or ''} {cache_tag}" for each in hashes
+            )
+        elif self.kind is Kind.WHEEL:
+            yield from hashes

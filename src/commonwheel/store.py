@@ -33,15 +33,14 @@ from pathlib import Path
 from filelock import FileLock
 from packaging.utils import canonicalize_name
 
+from commonwheel import digests, files, record, runtime, tree, unpack, wheel
 from commonwheel import entry as entries
-from commonwheel import files, record, runtime, tree, unpack, wheel
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Description, Entry
 from commonwheel.errors import InvalidStore, InvalidWheel, explain
 from commonwheel.wheel import Area, Wheel
 
 LAYOUT = "1"
-_BLOCK = 1 << 20
 _SETTLED = 2.0
 """Seconds after which a file's timestamps tell a later change of it apart; the largest
 timestamp step of a filesystem in use (FAT) is two."""
@@ -294,10 +293,7 @@ class Store:
             )
             if remember and stamp in self._seen:
                 return self._seen[stamp]
-            sha256 = hashlib.sha256()
-            while block := file.read(_BLOCK):
-                sha256.update(block)
-        digest = sha256.hexdigest()
+            digest = digests.of(file, ("sha256",))["sha256"]
         # A file that changed a moment ago can change again with the same time stamps.
         if remember and time.time() - status.st_ctime > _SETTLED:
             self._note(stamp, digest)

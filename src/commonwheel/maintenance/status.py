@@ -61,8 +61,12 @@ def status(environment: Environment) -> EnvironmentStatus:
         for _, each in sorted(manifest.read_all(site).items())
     )
     names = {each.name for each in linked}
-    there = installed.read(environment)
-    return EnvironmentStatus(environment, linked, len(there.keys() - names))
+    there = {
+        name
+        for name, found in installed.read(environment).items()
+        if any(each.metadata.suffix == ".dist-info" for each in found)
+    }
+    return EnvironmentStatus(environment, linked, len(there - names))
 
 
 def _describe(site: Path, link: Manifest, cache_tag: str) -> LinkedDistribution:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from commonwheel import installed, lock, requirements_file, sync
+from commonwheel import installed, lock, requirements_file, sync, sync_plan
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment, of_interpreter
 from commonwheel.frontends import settings
@@ -26,7 +26,7 @@ from commonwheel.frontends.verbs import arguments
 from commonwheel.pin import Kind, Pin
 from commonwheel.requirements_file import RequirementsFile
 from commonwheel.store import Store, read_entry
-from commonwheel.sync import SyncPlan
+from commonwheel.sync_plan import SyncPlan
 
 
 def link(
@@ -137,7 +137,7 @@ def _install(pins: tuple[Pin, ...], environment: Environment) -> frozenset[str]:
     What an environment is mended with is not linked: it is left to uv, too.
     """
     store = Store(settings.store_path(None))
-    plan = sync.plan_sync(pins, environment, store, inexact=True)
+    plan = sync_plan.plan_sync(pins, environment, store, inexact=True)
     plan = _anew(replace(plan, projects=()), environment)
     linked = frozenset(p.name for p in (*(p for p, _ in plan.linked), *plan.fetched))
     if linked:

@@ -10,7 +10,7 @@ from commonwheel import installed
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import link_entries
-from commonwheel.plan import Request
+from commonwheel.installation import Request
 from commonwheel.store import Store
 
 

@@ -19,7 +19,7 @@ from commonwheel.store import Store
 if TYPE_CHECKING:
     from commonwheel.lock import Lock
     from commonwheel.pin import Pin
-    from commonwheel.sync import SyncPlan
+    from commonwheel.sync_plan import SyncPlan
 
 
 class Arguments(argparse.Namespace):
@@ -92,7 +92,8 @@ def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     # packaging's reader of locks is imported here: no other command needs it
     from commonwheel import lock as locks
-    from commonwheel.sync import carry_out, plan_sync
+    from commonwheel.sync import carry_out
+    from commonwheel.sync_plan import plan_sync
 
     lock = locks.read(asked.lock, os.environ)
     environment = arguments.environment(asked.python)

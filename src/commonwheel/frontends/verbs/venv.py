@@ -14,7 +14,7 @@ from commonwheel.files import remove_tree
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import link_entries
-from commonwheel.plan import Request
+from commonwheel.installation import Request
 from commonwheel.store import Store
 
 

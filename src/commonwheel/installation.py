@@ -1,0 +1,220 @@
+"""What one distribution adds to an environment. Planned, not written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from commonwheel import manifest, record, scripts
+from commonwheel.entry import Entry, Script, StoredFile
+from commonwheel.environment import Environment
+from commonwheel.errors import InvalidEnvironment
+from commonwheel.manifest import Manifest
+from commonwheel.view import Link, ViewPlan
+
+INSTALLER = b"commonwheel\n"
+
+_NUMBERED = {
+    "pip": ("pip{0}", "pip{0}.{1}"),
+    "easy_install": ("easy_install-{0}.{1}",),
+}
+"""Scripts that have others beside them, named after the environment's Python.
+
+A wheel for every Python cannot name them, or names the Python it was built with. pip
+makes them of any wheel.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An entry to link, and what its frontend knows about why."""
+
+    entry: Entry
+    requested: bool = True
+    """Whether the user asked for it by name (the REQUESTED file of :pep:`376`)."""
+    direct_url: str | None = None
+    """The contents of ``direct_url.json`` (:pep:`610`)."""
+    header_folder: str | None = None
+    """The name of its folder for headers, if not the distribution's normalized name."""
+
+
+@dataclass(frozen=True)
+class RealFile:
+    """A file to write, by its contents or as a copy."""
+
+    path: Path
+    executable: bool = False
+    content: bytes | None = None
+    source: Path | None = None
+    """Copied if there is no ``content``."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What one distribution adds to an environment."""
+
+    name: str
+    version: str
+    site: Path
+    links: tuple[Link, ...]
+    markers: tuple[str, ...]
+    """Empty files, relative to the view."""
+    files: tuple[RealFile, ...]
+    """Scripts, headers, data, start-up files."""
+    manifest: RealFile
+    dist_info: Path
+    metadata: tuple[tuple[str, Path], ...]
+    """Files of ``dist_info`` that are the same everywhere: name, where in the store."""
+    written: tuple[tuple[str, bytes], ...]
+    """Files of ``dist_info`` of this environment: name, contents. RECORD is the last."""
+
+
+def plan_installation(
+    request: Request,
+    environment: Environment,
+    site: Path,
+    planned: ViewPlan,
+    template: str,
+) -> Installation:
+    """What linking an entry into the site-packages folder ``site`` adds.
+
+    :raises InvalidEnvironment: a file would lie outside the environment
+    """
+    entry, description = request.entry, request.entry.description
+    links, markers = planned.owned(description.name)
+    link_manifest = Manifest(
+        description.name,
+        description.version,
+        entry.root,
+        description.sha256,
+        description.dist_info,
+    )
+    generated = _generated(entry, environment, template)
+    copies = _copies(request, environment)
+    written = [("INSTALLER", INSTALLER)]
+    if request.requested:
+        written.append(("REQUESTED", b""))
+    if request.direct_url is not None:
+        written.append(("direct_url.json", request.direct_url.encode("utf-8")))
+    rows = [
+        *(_row(_relative(site, file.path), file.content) for file in generated),
+        *(
+            record.Row(_relative(site, file.path), stored.hash, str(stored.size))
+            for file, stored in copies
+        ),
+        *(_row(f"{description.dist_info}/{name}", data) for name, data in written),
+        record.Row(link_manifest.path),
+        *(record.Row(f"{manifest.VIEW}/{link.path}") for link in links),
+        *(record.Row(f"{manifest.VIEW}/{path}") for path in markers),
+        record.Row(f"{description.dist_info}/RECORD"),
+    ]
+    written.append(("RECORD", (entry.record + record.render(rows)).encode("utf-8")))
+    real = [
+        # listed among the entry's own rows
+        RealFile(site / stored.path, source=entry.tree / stored.path)
+        for stored in description.real
+    ]
+    files = (*generated, *(file for file, _ in copies), *real)
+    _check_places(files, description.name, environment)
+    return Installation(
+        name=description.name,
+        version=description.version,
+        site=site,
+        links=links,
+        markers=markers,
+        files=files,
+        manifest=RealFile(
+            site / link_manifest.path, content=manifest.encode(link_manifest)
+        ),
+        dist_info=site / description.dist_info,
+        metadata=tuple((name, entry.dist_info / name) for name in description.metadata),
+        written=tuple(written),
+    )
+
+
+def _generated(entry: Entry, environment: Environment, template: str) -> list[RealFile]:
+    """Scripts: those of entry points, and the wheel's own."""
+    folder, python = environment.scheme.scripts, environment.python
+    found: list[RealFile] = []
+    names: set[str] = set()
+    for script in _numbered(entry.description.scripts, environment.version):
+        names.add(script.name)
+        name, content = scripts.generate(
+            script.name, script.module, script.attribute, script.gui, python, template
+        )
+        found.append(RealFile(folder / name, True, content))
+    for stored in entry.description.script_files:
+        # Setuptools puts its own wrappers of entry points into a wheel: not needed.
+        if scripts.entry_point_of(stored.path) not in names:
+            content = (entry.scripts / stored.path).read_bytes()
+            adapted = scripts.adapt(content, python)
+            found.append(RealFile(folder / stored.path, True, adapted))
+    return found
+
+
+def _numbered(found: Iterable[Script], version: str) -> Iterator[Script]:
+    """The scripts to generate: see ``_NUMBERED``."""
+    by_name = {script.name: script for script in found}
+    for name, others in _NUMBERED.items():
+        if name in by_name:
+            stale = re.compile(rf"{name}-?\d+(\.\d+)?")
+            by_name = {n: s for n, s in by_name.items() if not stale.fullmatch(n)}
+            for other in others:
+                right = other.format(*version.split("."))
+                by_name[right] = replace(by_name[name], name=right)
+    yield from by_name.values()
+
+
+def _copies(
+    request: Request, environment: Environment
+) -> list[tuple[RealFile, StoredFile]]:
+    """The wheel's headers and data files."""
+    entry, scheme = request.entry, environment.scheme
+    headers = scheme.headers / (request.header_folder or entry.description.name)
+    return [
+        (RealFile(target / file.path, file.executable, source=source / file.path), file)
+        for group, source, target in (
+            (entry.description.headers, entry.headers, headers),
+            (entry.description.data, entry.data, scheme.data),
+        )
+        for file in group
+    ]
+
+
+def _check_places(files: Iterable[RealFile], name: str, environment: Environment) -> None:
+    """No link in the environment leads a file of a wheel out of it, nor into the view."""
+    roots = environment.roots
+    own = [os.path.join(os.path.realpath(s), manifest.FOLDER) for s in environment.sites]
+    for folder in dict.fromkeys(file.path.parent for file in files):
+        real = os.path.join(os.path.realpath(folder), "")
+        if not real.startswith(roots) or real.startswith(tuple(own)):
+            reason = f"{name} has files for {folder}, which leads to {real}"
+            raise InvalidEnvironment(environment.python, reason)
+
+
+def paths(installation: Installation) -> Iterator[Path]:
+    """Everything the installation writes, its metadata aside.
+
+    As a :class:`~commonwheel.removal.Removal` has paths, so that the two can be compared.
+    """
+    for file in (installation.manifest, *installation.files):
+        yield Path(os.path.realpath(file.path.parent), file.path.name)
+    # not resolved further: what is a link in the view now may be a folder then
+    shown = Path(os.path.realpath(installation.site), manifest.VIEW)
+    yield from (shown / link.path for link in installation.links)
+    yield from (shown / path for path in installation.markers)
+
+
+def _relative(site: Path, path: Path) -> str:
+    """As in RECORD: relative to site-packages, with ``/``."""
+    return os.path.relpath(path, site).replace(os.sep, "/")
+
+
+def _row(path: str, content: bytes | None) -> record.Row:
+    assert content is not None
+    digest = hashlib.sha256(content).digest()
+    return record.Row(path, record.encode_digest("sha256", digest), str(len(content)))
