@@ -59,7 +59,9 @@ def test_files_that_are_there_are_not_written_again(
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-@pytest.mark.parametrize("name", ["_commonwheel_pip.py", "pip_hook.py", "host"])
+@pytest.mark.parametrize(
+    "name", ["_commonwheel_pip.py", "pip_hook.py", "pip_client.py", "host"]
+)
 def test_files_of_another_commonwheel_are_replaced(
     name: str, enabled: Path, environment: Environment, store: Store
 ) -> None:

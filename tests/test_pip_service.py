@@ -1,4 +1,4 @@
-"""What pip asks for, answered: the questions and answers of ``pip_hook``."""
+"""What pip asks for, answered: the questions and answers of ``pip_client``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from commonwheel import install
 from commonwheel.environment import Environment
 from commonwheel.frontends import pip_service
-from commonwheel.frontends.pip_hook import PROTOCOL
+from commonwheel.frontends.pip_client import PROTOCOL
 from commonwheel.store import Store
 from conftest import CACHE_TAG
 from wheel_file import write_wheel

@@ -6,8 +6,8 @@ commonwheel serves from outside (``commonwheel enable``, virtualenv's seeder) th
 verbatim copy, which the runtime runs when pip is imported. What it does:
 
 * It waits for pip to import its ``install`` command, and then lets ``pip_hook.py``
-  (beside this file) add the options. A program that is not pip pays for this one small
-  module at most.
+  (beside this file, with ``pip_client.py``) add the options. A program that is not pip
+  pays for this one small module at most.
 * ``pip --python OTHER`` and pip's isolated builds start pip again by the path of a
   script, with an interpreter that need not have this file. They are given this file
   instead: as a script, it starts waiting and then runs the script that was meant.
@@ -82,15 +82,13 @@ def install() -> None:
 
 
 def _load_hook():  # type: ignore[no-untyped-def]
-    from importlib import util  # not needed by a program that is not pip
+    """Import ``pip_hook`` from the folder of this file, which need not be a package."""
+    import importlib  # not needed by a program that is not pip
 
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pip_hook.py")
-    spec = util.spec_from_file_location("_commonwheel_pip_hook", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    package = type(sys)("_commonwheel_pip_files")
+    package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    sys.modules[package.__name__] = package
+    return importlib.import_module(package.__name__ + ".pip_hook")
 
 
 def run_through_this_file(module):  # type: ignore[no-untyped-def]

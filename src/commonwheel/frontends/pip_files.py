@@ -1,9 +1,9 @@
 """What an environment is given so that its pip knows ``--use-shared-store``.
 
-Two files that stand alone (``_commonwheel_pip.py``, ``pip_hook.py``), and a note of where
-commonwheel is. The runtime runs the first when pip is imported. Nothing of commonwheel
-itself, nor of what it needs: the environment may have another Python, or other versions
-of the same libraries.
+Files that stand alone (``_commonwheel_pip.py``, ``pip_hook.py``, ``pip_client.py``) and a
+note of where commonwheel is. The runtime runs the first when pip is imported. Nothing of
+commonwheel itself, nor of what it needs: the environment may have another Python, or
+other versions of the same libraries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from commonwheel.install import install_wheels
 from commonwheel.store import Store
 
 _HERE = Path(__file__).parent
-_COPIED = ("_commonwheel_pip.py", "pip_hook.py")
+_COPIED = ("_commonwheel_pip.py", "pip_hook.py", "pip_client.py")
 _HOST = _HERE / "pip_host.py"
 _NOTE = f"{manifest.FOLDER}/host"
 

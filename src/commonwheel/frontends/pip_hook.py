@@ -3,10 +3,10 @@
 Runs inside pip. Loaded by ``_commonwheel_pip.py`` when pip imports its ``install``
 command, from inside the package where commonwheel is installed, or as a verbatim copy
 from the folder ``_commonwheel`` of an environment that commonwheel serves from outside.
-So it stands alone: the standard library and the pip it runs in, nothing else. The work
-is done by ``pip_host.py``, run by commonwheel's own interpreter; which one that is says
-the file ``host`` beside this one, or else it is this interpreter. Neither commonwheel
-nor what it needs is ever imported into pip, or into the environment that pip serves.
+So it stands alone, with ``pip_client.py`` beside it: the standard library and the pip it
+runs in, nothing else. The work is done by commonwheel in a process of its own, which
+``pip_client.py`` asks. Neither commonwheel nor what it needs is ever imported into pip,
+or into the environment that pip serves.
 
 pip has no interface for this, so the names of its internals that are used here are
 checked first, and a pip that lacks one of them is left alone: it then behaves as if
@@ -14,18 +14,8 @@ commonwheel were not installed. The seam is the function that installs one wheel
 ``pip._internal.operations.install.wheel.install_wheel``, the same from pip 22.3 on but
 for parameters that were added.
 
-From the start of the installation on pip 26.3 refuses every import, so this file has
-them all at its head, but for pip's own, which pip has made by then.
-
-What is said to the host is one line of JSON, and so is each of its answers:
-
-* ``{"protocol", "store", "version", "cache_tag", "template"}`` -> ``{"store"}``, the
-  store's folder; or ``{"unsupported"}``, a reason to copy; or ``{"error"}``.
-* ``{"wheel", "name", "scheme", "python", "requested", "direct_url"}``
-  -> ``{"linked": true, "overridden", "scripts"}``; or ``{"linked": false}``: pip is to
-  copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
-  is as it was before.
-* ``{"tidy": scheme}`` -> ``{}`` or ``{"error"}``.
+From the start of the installation on pip 26.3 refuses every import, so both files have
+theirs all at the head, but for pip's own, which pip has made by then.
 """
 
 from __future__ import annotations
@@ -35,35 +25,27 @@ import inspect
 import json
 import logging
 import os
-import shlex
-import signal
-import subprocess
 import sys
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .pip_client import SCHEME, Host, HostError, fields, pip_module
 
 if TYPE_CHECKING:
     import optparse
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
-PROTOCOL = 1
 _NEEDED = frozenset({"name", "wheel_path", "scheme", "direct_url", "requested"})
 """Parameters of ``install_wheel``."""
-_SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
 _EDITABLE = "_COMMONWHEEL_EDITABLE"
 """The environment variable that names wheels made by tox to be installed as editable."""
-_CANCELLED = "Operation cancelled by user"
 _BUILD = f"{os.sep}pip-build-env-"
 """In the path of every isolated build environment; pip removes it after the build."""
 
 Options = Any  # optparse.Values: has an attribute for each option
 
 logger = logging.getLogger("pip._internal.commonwheel")
-
-
-class HostError(Exception):
-    """Commonwheel cannot be run, or refuses."""
 
 
 def register(
@@ -175,8 +157,8 @@ def _is_linkable(call: dict[str, Any]) -> bool:
     if _BUILD in given.purelib:
         return True
     # --target, --prefix, --root and --user have folders of their own.
-    own = _pip("locations").get_scheme(call["name"])
-    return all(getattr(own, key) == getattr(given, key) for key in _SCHEME)
+    own = pip_module("locations").get_scheme(call["name"])
+    return all(getattr(own, key) == getattr(given, key) for key in SCHEME)
 
 
 @contextmanager
@@ -223,7 +205,7 @@ def _tidying(python: str) -> Iterator[None]:
 
     Without links in the environment nothing is asked of anybody.
     """
-    scheme = _pip("locations").get_scheme("")
+    scheme = pip_module("locations").get_scheme("")
     views = [
         os.path.join(site, "_commonwheel", "view")
         for site in {scheme.purelib, scheme.platlib}
@@ -231,8 +213,8 @@ def _tidying(python: str) -> Iterator[None]:
     yield
     if any(map(os.path.isdir, views)):
         try:
-            with Host(_host_command(python)) as host:
-                reason = host.ask({"tidy": _fields(scheme)}).get("error")
+            with Host(python) as host:
+                reason = host.ask({"tidy": fields(scheme)}).get("error")
         except HostError as error:
             reason = str(error)
         if reason:
@@ -243,212 +225,12 @@ def _tidying(python: str) -> Iterator[None]:
 def _open_host(python: str, store: str | None) -> Host:
     """Start commonwheel and let it open its store."""
     try:
-        host = Host(_host_command(python))
+        host = Host(python)
     except HostError as error:
-        failed = _pip("exceptions").CommandError
+        failed = pip_module("exceptions").CommandError
         raise failed(f"--use-shared-store: {error}") from error
     host.open(store)
     return host
-
-
-def _host_command(python: str) -> list[str]:
-    """How commonwheel is run.
-
-    :raises HostError: it is not there any more
-    """
-    folder = os.path.dirname(os.path.abspath(__file__))
-    script = os.path.join(folder, "pip_host.py")
-    try:
-        with open(os.path.join(folder, "host"), encoding="utf-8") as file:
-            described = json.load(file)
-        python, script = described["python"], described["script"]
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise HostError(f"{folder}{os.sep}host is damaged ({error})") from error
-    for path in (python, script):
-        if not os.path.exists(path):
-            command = f"commonwheel enable {shlex.quote(sys.prefix)}"
-            way_out = f"`{command}` puts another in its place"
-            raise HostError(f"commonwheel is gone from {path}; {way_out}")
-    quiet = ["-B"] if sys.dont_write_bytecode else []
-    return [python, "-I", *quiet, script]
-
-
-class Host:
-    """commonwheel, run by its own interpreter, for as long as one ``pip install``."""
-
-    def __init__(self, command: list[str]) -> None:
-        """Start it.
-
-        :raises HostError: it does not start
-        """
-        self._cancelled = False
-        self._linked = 0
-        self._opening: dict[str, Any] | None = None
-        try:
-            # Ctrl-C is for pip, which passes it on when there is something to stop.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise HostError(f"{command[0]} does not run ({error.strerror})") from error
-
-    def __enter__(self) -> Host:  # noqa: PYI034  `Self` is younger than this file's Pythons
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let it end."""
-        with suppress(OSError):  # it has ended already
-            self._in.close()
-        self._process.wait()
-        self._out.close()
-
-    def open(self, store: str | None) -> None:
-        """Let it open the store. It does so while pip finds out what to install."""
-        template = _pip("operations.install.wheel").PipScriptMaker.script_template
-        self._say(
-            {
-                "protocol": PROTOCOL,
-                "store": store,
-                "version": ".".join(map(str, sys.version_info[:3])),
-                "cache_tag": sys.implementation.cache_tag,
-                "template": template,
-            }
-        )
-
-    def _opened(self) -> dict[str, Any]:
-        """What it has said to that."""
-        if self._opening is None:
-            with self._passing_on_interrupts():
-                self._opening = self._hear()
-            if "unsupported" in self._opening:
-                message = "--use-shared-store: %s; packages are copied"
-                logger.warning(message, self._opening["unsupported"])
-        return self._opening
-
-    def install(self, call: dict[str, Any]) -> bool:
-        """Install a wheel as the arguments ``call`` of pip's own function say.
-
-        Returns whether it was done; if not, pip's own function has to do it.
-
-        :raises InstallationError: pip's error for "this distribution cannot be
-            installed"; pip restores the one it has uninstalled before
-        """
-        failed = _pip("exceptions").InstallationError
-        opening = self._opened()
-        if self._cancelled:
-            raise failed(_CANCELLED)
-        if "error" in opening:
-            raise failed(f"--use-shared-store: {opening['error']}")
-        if "unsupported" in opening:
-            return False
-        direct_url = call["direct_url"]
-        answer = self.ask(
-            {
-                "wheel": os.path.abspath(call["wheel_path"]),
-                "name": call["name"],
-                "scheme": _fields(call["scheme"]),
-                "python": call.get("script_executable") or sys.executable,
-                "requested": bool(call["requested"]),
-                "direct_url": None if direct_url is None else direct_url.to_json(),
-            }
-        )
-        if answer.get("interrupted"):
-            # pip restores what it has uninstalled after an Exception only
-            raise failed(_CANCELLED)
-        if "error" in answer:
-            raise failed(answer["error"])
-        if answer["linked"]:
-            self._linked += 1
-            _report(answer, call)
-        return bool(answer["linked"])
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Say something, and wait for the answer.
-
-        Ctrl-C meanwhile is passed on, and the answer says what became of it. If all was
-        done when it came, pip must not restore what was replaced; nothing follows then.
-        """
-        with self._passing_on_interrupts():
-            self._say(question)
-            return self._hear()
-
-    def _say(self, question: dict[str, Any]) -> None:
-        with suppress(OSError):  # it has stopped, as will be heard
-            self._in.write(json.dumps(question).encode("ascii") + b"\n")
-            self._in.flush()
-
-    def _hear(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self._out.readline()))
-        except ValueError:
-            status = self._process.wait()
-            return {"error": f"commonwheel stopped (exit status {status})"}
-
-    @contextmanager
-    def _passing_on_interrupts(self) -> Iterator[None]:
-        def pass_on(*_: object) -> None:
-            self._cancelled = True
-            if os.name == "posix":
-                self._process.send_signal(signal.SIGINT)
-
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            yield  # as where a shell has put pip into the background
-            return
-        try:
-            before = signal.signal(signal.SIGINT, pass_on)
-        except ValueError:
-            yield  # not the main thread, which alone is interrupted
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    @property
-    def _in(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    @property
-    def _out(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    def report(self) -> None:
-        """Say what was done, as pip says what it has installed."""
-        if self._linked:
-            what = f"{self._linked} distribution{'' if self._linked == 1 else 's'}"
-            logger.info("Linked %s to the store %s", what, self._opened()["store"])
-
-
-def _pip(module: str) -> Any:
-    """A module of pip; it has been imported by now."""
-    return sys.modules[f"pip._internal.{module}"]
-
-
-def _fields(scheme: Any) -> dict[str, str]:
-    """A scheme of pip's as data. Its folder for headers is the distribution's own."""
-    return {key: getattr(scheme, key) for key in _SCHEME}
-
-
-def _report(answer: dict[str, Any], call: dict[str, Any]) -> None:
-    for path, earlier, later in answer["overridden"]:
-        message = "%s is in %s and in %s; the latter's is used"
-        logger.warning(message, path, earlier, later)
-    installer = _pip("operations.install.wheel")
-    explain = getattr(installer, "message_about_scripts_not_on_PATH", None)
-    if call.get("warn_script_location") and explain is not None:
-        message = explain(answer["scripts"])
-        if message:
-            logger.warning(message)
 
 
 def _add_options(group: optparse.OptionGroup) -> None:

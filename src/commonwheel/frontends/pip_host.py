@@ -1,4 +1,4 @@
-"""The program that serves pip: started by ``pip_hook.py`` with commonwheel's interpreter.
+"""The program that serves pip: ``pip_client.py`` starts it, in commonwheel's interpreter.
 
 It ends with its standard input, so it does not outlive pip for longer than the change
 that it is making. Started by its path and with ``-I``, so that what it finds depends on

@@ -1,6 +1,6 @@
-"""Does what ``pip_hook.py`` asks for. It runs in commonwheel's interpreter, not in pip's.
+"""Does what ``pip_client.py`` asks for, in commonwheel's interpreter, not in pip's.
 
-The questions and answers, one line of JSON each, are described in ``pip_hook.py``.
+The questions and answers, one line of JSON each, are described in ``pip_client.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from commonwheel import installed, manifest
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
 from commonwheel.frontends import settings
-from commonwheel.frontends.pip_hook import PROTOCOL
+from commonwheel.frontends.pip_client import PROTOCOL
 from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.maintenance.strays import remove_strays
 from commonwheel.plan import Plan
