@@ -2,7 +2,7 @@
 
 Runs inside pip, with ``pip_hook.py``, whose rules it follows: it stands alone, and
 imports nothing later. commonwheel is ``pip_host.py``, beside this file, run by the
-interpreter that has commonwheel; or what the file ``host`` says, where this one is a copy.
+interpreter that has it; or what the file ``host`` says, where this one is a copy.
 
 What is said to the host is one line of JSON, and so is each of its answers:
 
