@@ -294,9 +294,9 @@ def _failure(
     if other is not None:
         what, url, algorithm, wanted, found = other.groups()
         others = wanted.count(" or ") + 1
-        said = wanted if others == 1 else f"one of {others} others"
+        expected = wanted if others == 1 else f"one of {others} others"
         file = url.partition("#")[0].rpartition("/")[2]
-        return WrongFile(what, file, f"has the {algorithm} {found}, not {said}")
+        return WrongFile(what, file, f"has the {algorithm} {found}, not {expected}")
     unreachable = any(_UNREACHABLE.search(line) for line in said)
     no_wheel = "No matching distribution" in reason and not unreachable
     if no_wheel and any(pin.kind is Kind.INDEX for pin in pins):
