@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,14 @@ def make_entry(
     headers: Mapping[str, str] | None = None,
     script_files: Mapping[str, str] | None = None,
     purelib: bool = True,
+    opened: Iterable[str] = (),
+    beside: tuple[str, ...] = (),
+    above: tuple[str, ...] = (),
 ) -> Entry:
-    """An entry of ``files``; ``bytecode`` is not compiled, but says what it is of."""
+    """An entry of ``files``; ``bytecode`` is not compiled, but says what it is of.
+
+    The folders ``opened`` are to be real ones in the view.
+    """
     digest = hashlib.sha256(repr((name, version, sorted(files.items()))).encode())
     sha256 = digest.hexdigest()
     root = store / f"entries/{name}-{version}-{sha256[:8]}"
@@ -55,9 +61,10 @@ def make_entry(
         dist_info=dist_info,
         root_is_purelib=purelib,
         tags=("py3-none-any",),
-        links=tree.links(path for path in files if not tree.must_be_real(path)),
+        links=tree.links((path for path in files if not tree.must_be_real(path)), opened),
         real=_stored({k: v for k, v in files.items() if tree.must_be_real(k)}),
         metadata=tuple(metadata),
+        added=(),
         script_files=_stored(script_files or {}),
         headers=_stored(headers or {}),
         data=_stored(data or {}),
@@ -68,6 +75,9 @@ def make_entry(
         files=len(files),
         folders=len(tree.folders(files)),
         size=sum(map(len, files.values())),
+        beside=beside,
+        above=above,
+        wanted=(),
     )
     parts: dict[str, Any] = {
         part: root / part.replace("_", "-")

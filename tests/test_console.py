@@ -10,6 +10,7 @@ import pytest
 
 from commonwheel.environment import Environment
 from commonwheel.frontends import console
+from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.status import EnvironmentStatus, LinkedDistribution
 
 LONG = "a-distribution-with-a-name-that-is-much-longer-than-most"
@@ -18,7 +19,9 @@ LONG = "a-distribution-with-a-name-that-is-much-longer-than-most"
 @pytest.fixture
 def found(environment: Environment) -> EnvironmentStatus:
     entry = Path(f"/store/entries/{LONG}-1.0-12345678")
-    one = LinkedDistribution(LONG, "1.0", entry, True, 123_456_789, 4321)
+    one = LinkedDistribution(
+        LONG, "1.0", entry, LinkMode.MANIFEST, True, 123_456_789, 4321
+    )
     gone = replace(one, name="[gone]", present=False, bytes_saved=0, inodes_saved=0)
     return EnvironmentStatus(environment, (one, gone), 2)
 

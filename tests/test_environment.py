@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
 from commonwheel import environment
-from commonwheel.environment import of_interpreter, of_site_packages, of_this_process
+from commonwheel.environment import of_interpreter, of_prefix, of_target, of_this_process
 from commonwheel.errors import InvalidEnvironment
 
 
@@ -54,15 +55,36 @@ def test_of_a_virtual_environment(folder: Path) -> None:
     assert of_interpreter(folder / "bin/python").scheme == found.scheme
 
 
-def test_of_site_packages(folder: Path, tmp_path: Path) -> None:
+def test_a_target_that_is_site_packages_is_that_environment(
+    folder: Path, tmp_path: Path
+) -> None:
     found = of_interpreter(folder)
     (site,) = found.sites
-    assert of_site_packages(site).scheme == found.scheme
+    python = Path(sys.executable)
+    assert of_target(python, site) == found
     (tmp_path / "link").symlink_to(site)
-    assert of_site_packages(tmp_path / "link").scheme == found.scheme
-    for wrong in (site.parent, folder, tmp_path, tmp_path / "gone"):
-        with pytest.raises(InvalidEnvironment, match="not the site-packages of one"):
-            of_site_packages(wrong)
+    assert of_target(python, tmp_path / "link") == found
+
+
+def test_any_other_target_is_a_plain_folder_for_the_interpreter(
+    folder: Path, tmp_path: Path
+) -> None:
+    found = of_interpreter(folder)
+    for target in (found.sites[0].parent, folder, tmp_path, tmp_path / "gone"):
+        plain = of_target(folder, target)
+        assert plain.plain
+        assert plain.python == found.python
+        assert plain.sites == (target,)
+        assert plain.scheme.data == target
+        assert plain.scheme.scripts == target / "bin"
+
+
+def test_a_prefix_has_the_folders_of_an_environment(folder: Path, tmp_path: Path) -> None:
+    found = of_interpreter(folder)
+    plain = of_prefix(folder, tmp_path)
+    assert plain.plain
+    for name, place in asdict(found.scheme).items():
+        assert getattr(plain.scheme, name) == tmp_path / place.relative_to(folder)
 
 
 def test_what_start_up_files_print_is_not_the_answer(folder: Path) -> None:

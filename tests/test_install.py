@@ -26,7 +26,7 @@ def test_wheels_become_links(
     files = {"two.py": "import one\ndef main(): print(one.x)"}
     two = write_wheel(tmp_path, files, "two", metadata={"entry_points.txt": points})
     seen: list[tuple[str, int, int]] = []
-    plan = install_wheels(
+    done = install_wheels(
         [
             WheelRequest(one, requested=False),
             WheelRequest(two, direct_url='{"url": "file:///two"}'),
@@ -36,7 +36,7 @@ def test_wheels_become_links(
         progress=lambda *what: seen.append(what),
     )
     site = environment.scheme.purelib
-    assert [each.name for each in plan.installations] == ["one", "two"]
+    assert [each.name for each in done.plan.installations] == ["one", "two"]
     assert seen == [("storing", 0, 2), ("storing", 1, 2), ("linking", 2, 2)]
     assert not (site / "one-1.0.dist-info/REQUESTED").exists()
     assert (site / "two-1.0.dist-info/REQUESTED").exists()
@@ -49,7 +49,7 @@ def test_wheels_become_links(
     )
     assert output == "1\n"
     assert [
-        each.name for each in uninstall(["one", "nothing"], environment).removals
+        each.name for each in uninstall(["one", "nothing"], environment).plan.removals
     ] == ["one"]
     assert shown(site / manifest.VIEW) == files
 
@@ -89,7 +89,7 @@ def test_a_compressed_tag_set_needs_one_that_is_supported(
 ) -> None:
     environment = replace(environment, tags=("py3-none-any",))
     path = write_wheel(tmp_path, {"one.py": ""}, "one", tag="py2.py3-none-any")
-    assert install_wheels([WheelRequest(path)], environment, store).installations
+    assert install_wheels([WheelRequest(path)], environment, store).plan.installations
 
 
 def test_two_processes_in_one_environment(

@@ -35,6 +35,8 @@ def opening(store: Path | str, **others: object) -> Message:
     return {
         "protocol": PROTOCOL,
         "store": str(store),
+        "link_mode": None,
+        "real": [],
         "version": ".".join(map(str, sys.version_info[:3])),
         "cache_tag": CACHE_TAG,
         "template": "#!{python}",
@@ -54,6 +56,8 @@ def installation(wheel: Path, environment: Environment, **others: object) -> Mes
             "headers": str(scheme.headers / "sample"),
             "data": str(scheme.data),
         },
+        "plain": False,
+        "bytecode": True,
         "python": sys.executable,
         "requested": True,
         "direct_url": None,
@@ -75,7 +79,7 @@ def test_a_wheel_is_linked(
     wheel = write_wheel(tmp_path, {"sample.py": ""})
     opened, linked = ask(opening(store.root), installation(wheel, environment))
     assert opened == {"store": str(store.root)}
-    assert linked == {"linked": True, "overridden": [], "scripts": []}
+    assert linked == {"linked": True, "mode": "manifest", "said": [], "scripts": []}
     assert (site / "_commonwheel/view/sample.py").is_file()
 
 
@@ -131,10 +135,10 @@ def test_ctrl_c_before_the_end_is_told_and_the_next_question_answered(
     once = [True]
     apply = install.apply
 
-    def interrupted_once(plan: Any) -> None:
+    def interrupted_once(plan: Any) -> Any:
         if once.pop() if once else False:
             os.kill(os.getpid(), signal.SIGINT)
-        apply(plan)
+        return apply(plan)
 
     monkeypatch.setattr(install, "apply", interrupted_once)
     _, first, second = ask(
@@ -161,7 +165,7 @@ def test_ctrl_c_when_all_was_done_is_too_late(
 
     monkeypatch.setattr(install, "apply", interrupted_at_the_end)
     _, answer = ask(opening(store.root), installation(wheel, environment))
-    assert answer == {"linked": True, "overridden": [], "scripts": []}
+    assert answer == {"linked": True, "mode": "manifest", "said": [], "scripts": []}
 
 
 def test_ctrl_c_between_questions_is_nothing(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_what_is_lacking_is_fetched_once(
     assert not store.root.exists()
     seen: list[str] = []
     done = carry_out(plan, environment, store, host, lambda task, *_: seen.append(task))
-    assert [each.name for each in done.installations] == ["one", "three", "two"]
+    assert [each.name for each in done.plan.installations] == ["one", "three", "two"]
     assert [*dict.fromkeys(seen)] == ["fetching", "storing", "linking"]
     assert held(environment) == {"one": "1.0", "three": "1.0", "two": "1.0"}
     dist_info = environment.scheme.purelib / "one-1.0.dist-info"
@@ -178,7 +178,7 @@ def test_what_is_lacking_is_fetched_once(
     again = plan_sync(pins, environment, store)
     assert summary(again) == {"up_to_date": ["one", "three", "two"]}
     assert again.is_empty
-    assert carry_out(again, environment, store, host).installations == ()
+    assert carry_out(again, environment, store, host).plan.installations == ()
     assert snapshot(tmp_path) == before
     assert host.asked == [("fetch", ["one", "three", "two"])]
 
@@ -349,7 +349,7 @@ def test_what_is_not_named_goes_in_the_same_step(
     assert summary(plan) == {"fetched": ["one"], "removed": ["clash", "two"]}
     assert plan.present == {"clash": "1.0", "two": "1.0"}
     done = carry_out(plan, environment, store, host)
-    assert sorted(each.name for each in done.removals) == ["clash", "two"]
+    assert sorted(each.name for each in done.plan.removals) == ["clash", "two"]
     assert held(environment) == {"one": "1.0"}
     inexact = plan_sync([wheel_pin(two)], environment, store, inexact=True)
     assert summary(inexact) == {"linked": ["two-1.0"]}

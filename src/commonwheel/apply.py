@@ -13,23 +13,29 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
-from commonwheel import files, manifest
+from commonwheel import bytecode, files, manifest, sharing
 from commonwheel.environment import Environment
-from commonwheel.errors import ApplyFailed, explain
+from commonwheel.errors import ApplyFailed, NoSymbolicLinks, explain
 from commonwheel.installation import Installation, RealFile
+from commonwheel.link_mode import LinkMode
 from commonwheel.plan import Plan
+from commonwheel.sharing import Sharing
 from commonwheel.view import KEEPER, Link, Split
 
 _LOCK = "lock"
 _STAGE = "stage-"
 _RESCUED = "rescued-"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+_NO_RIGHT = 1314
+"""``ERROR_PRIVILEGE_NOT_HELD`` of Windows."""
 
 
 @contextmanager
@@ -80,24 +86,51 @@ def _leave_nothing(folder: Path, lock: FileLock) -> None:
         pass
 
 
-def apply(plan: Plan) -> None:
+@dataclass(frozen=True)
+class Applied:
+    """What carrying out a plan came to."""
+
+    plan: Plan
+    modes: Mapping[str, LinkMode]
+    """What was really used, by distribution."""
+    fallbacks: tuple[str, ...] = ()
+    """What was done instead of what was wanted, and why."""
+
+    def remarks(self) -> Iterator[str]:
+        """What a person should be told."""
+        yield from self.fallbacks
+        for each in self.plan.installations:
+            if each.reason:
+                yield f"{each.name} is installed as real files: {each.reason}"
+        for path, earlier, later in self.plan.overridden:
+            yield f"{path} is in {earlier} and in {later}; the latter's is used"
+
+
+def apply(plan: Plan) -> Applied:
     """Carry out ``plan``: completely, or not at all.
 
     To be called while :func:`changing` its environment.
 
+    :raises LinkModeUnavailable: the only link mode that was allowed does not work
+    :raises NoSymbolicLinks: there are none on the environment's filesystem
     :raises ApplyFailed: the environment cannot be written; it is as it was before
     :raises OSError: the same
     """
-    sites = dict.fromkeys((*plan.sites, *(removal.site for removal in plan.removals)))
-    site = next(iter(sites), None)
+    touched = (
+        *plan.sites,
+        *(each.site for each in plan.installations),
+        *(each.site for each in plan.removals),
+    )
+    site = next(iter(touched), None)
     if site is None:
-        return
+        return Applied(plan, {})
     with _transaction(site) as change:
         _make_importable(plan, change)
         _make_known(plan, change)
         for removal in plan.removals:
             change.remove(removal.paths)
         change.prune()
+    return Applied(plan, change.modes, change.fallbacks())
 
 
 def _make_importable(plan: Plan, change: _Change) -> None:
@@ -151,12 +184,14 @@ class _Change:
         self._names = 0
         self._undo: list[Callable[[], object]] = []
         self._real_folders: set[str] = set()
+        self._folders: set[Path] = set()
         self._emptied: set[Path] = set()
         self._share: Callable[[Path, Path], object] = os.link
-        umask = os.umask(0o022)
-        os.umask(umask)
-        # as pip does; for programs it adds the right to run whatever the umask
-        self._file_mode, self._program_mode = 0o666 & ~umask, 0o777 & ~umask | 0o111
+        self._editable = Sharing(sharing.EDITABLE)
+        self._sharing: dict[LinkMode, Sharing] = {}
+        self._file_mode, self._program_mode = sharing.file_modes()
+        self.modes: dict[str, LinkMode] = {}
+        """How the distributions were made that are there by now."""
 
     def take_back(self) -> bool:
         """Undo every step, the last one first; whether all of them could be undone."""
@@ -185,19 +220,44 @@ class _Change:
         if not keeper.exists():
             self.write(RealFile(keeper, content=b""))
 
-    def write(self, file: RealFile) -> None:
-        """Write a real file."""
+    def fallbacks(self) -> tuple[str, ...]:
+        """What the filesystem has kept this change from."""
+        automatic = self._sharing.get(LinkMode.AUTO)
+        if automatic is None or automatic.used is not LinkMode.COPY:
+            return ()
+        return (f"{automatic.reason}: copying",)
+
+    def write(self, file: RealFile, mode: LinkMode = LinkMode.MANIFEST) -> None:
+        """Write a real file; how it may be shared with the store says ``mode``."""
+        self._make_folder(file.path.parent)
+        if file.shared and not os.path.lexists(file.path):
+            # of thousands of files, and nobody looks for them yet
+            self._undo.append(partial(_take_away, file.path))
+            self._write(file, file.path, mode)
+            return
         if file.path.is_dir() and not file.path.is_symlink():
             raise IsADirectoryError(errno.EISDIR, "a folder is there", str(file.path))
-        self._make_folder(file.path.parent)
         staged = self._new_name()
-        if file.content is not None:
-            staged.write_bytes(file.content)
-        else:
-            assert file.source is not None
-            shutil.copyfile(file.source, staged)
-        staged.chmod(self._program_mode if file.executable else self._file_mode)
+        self._write(file, staged, mode)
         self._put(staged, file.path)
+
+    def _write(self, file: RealFile, path: Path, mode: LinkMode) -> None:
+        content = file.content
+        if file.compiled_from is not None:
+            assert file.source is not None
+            source = os.stat(file.compiled_from)
+            content = bytecode.checked(file.source.read_bytes(), source)
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(self._program_mode if file.executable else self._file_mode)
+            return
+        assert file.source is not None
+        shared = self._shared(mode) if file.shared else self._editable
+        shared.place(file.source, path)
+
+    def _shared(self, mode: LinkMode) -> Sharing:
+        """One for all files of a link mode: what works is found out once."""
+        return self._sharing.setdefault(mode, Sharing(sharing.WAYS[mode]))
 
     def split(self, site: Path, split: Split) -> None:
         """Put a real folder of links in the place of a link."""
@@ -224,11 +284,27 @@ class _Change:
             self._make_view_folder(view, os.path.dirname(link.path))
             self._show(f"{view}/{link.path}", link)
         for file in installation.files:
-            self.write(file)
-        self.write(installation.manifest)
+            self.write(file, installation.mode)
+        self._note(installation)
+
+    def _note(self, installation: Installation) -> None:
+        """Write the link manifest, which says how the distribution was really made."""
+        used = installation.mode
+        if used in self._sharing:
+            used = self._sharing[used].used
+        elif used is LinkMode.AUTO:
+            used = LinkMode.COPY  # without a file that could be shared
+        self.modes[installation.name] = used
+        if installation.manifest is not None:
+            content = manifest.encode(replace(installation.manifest, mode=used))
+            path = installation.site / installation.manifest.path
+            self.write(RealFile(path, content=content))
 
     def publish_metadata(self, installation: Installation) -> None:
         """Write a ``.dist-info`` folder aside and put it in its place."""
+        share = self._link_or_copy
+        if installation.mode is not LinkMode.MANIFEST:
+            share = self._shared(installation.mode).place
         staged = self._new_name()
         staged.mkdir()
         made = {staged}
@@ -237,7 +313,7 @@ class _Change:
             if path.parent not in made:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 made.add(path.parent)
-            self._link_or_copy(source, path)
+            share(source, path)
         for name, content in installation.written:
             (staged / name).write_bytes(content)
         self._put(staged, installation.dist_info)
@@ -277,8 +353,14 @@ class _Change:
     def _make_link(self, link: Link, path: Path) -> None:
         if link.is_bytecode:
             self._link_or_copy(Path(link.target), path)
-        else:
+            return
+        try:
             os.symlink(link.target, path)
+        except OSError as error:
+            # EPERM: of a filesystem that has none; Windows: without the right to it
+            if error.errno in _NO_LINKS or getattr(error, "winerror", 0) == _NO_RIGHT:
+                raise NoSymbolicLinks(path, error.strerror or str(error)) from error
+            raise
 
     def _link_or_copy(self, source: Path, path: Path) -> None:
         """Share a file that never changes with the store, where that works."""
@@ -305,11 +387,13 @@ class _Change:
         self._real_folders.add(path)
 
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
+        if folder in self._folders:
             return
-        self._make_folder(folder.parent)
-        self._undo.append(partial(_remove_if_empty, folder))
-        folder.mkdir()
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            self._undo.append(partial(_remove_if_empty, folder))
+            folder.mkdir()
+        self._folders.add(folder)
 
     def _remove_folder(self, folder: Path) -> bool:
         """Remove a folder if it is empty, and may be removed."""

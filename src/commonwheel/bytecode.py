@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -67,6 +68,21 @@ class Compiler:
         if "OSError" in reason or "Error: [Errno" in reason:
             raise OSError(f"{reason} (compiling into {output})")
         raise InvalidEnvironment(self.python, f"it cannot compile bytecode: {reason}")
+
+
+def path_of(source: str, cache_tag: str) -> str:
+    """Where the bytecode of a source file is looked for (:pep:`3147`)."""
+    folder, name = os.path.split(source)
+    return os.path.join(folder, "__pycache__", f"{name[:-3]}.{cache_tag}.pyc")
+
+
+def checked(bytecode: bytes, source: os.stat_result) -> bytes:
+    """The same bytecode, valid as long as its source has this time and size (:pep:`552`).
+
+    A source file in an environment may be edited; those of the store are not.
+    """
+    stamp = (int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
+    return bytecode[:4] + struct.pack("<III", 0, *stamp) + bytecode[16:]
 
 
 def _processors() -> int:

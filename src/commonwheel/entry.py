@@ -61,6 +61,8 @@ class Description:
     """Files of the tree that only work as real files in site-packages."""
     metadata: tuple[str, ...]
     """Files of the ``.dist-info`` folder, RECORD aside."""
+    added: tuple[str, ...]
+    """Those of them that the wheel has not; only a linked distribution needs them."""
     script_files: tuple[StoredFile, ...]
     headers: tuple[StoredFile, ...]
     data: tuple[StoredFile, ...]
@@ -71,6 +73,13 @@ class Description:
     """How many folders the tree holds."""
     size: int
     """Of the tree's files, in bytes, bytecode aside."""
+    beside: tuple[str, ...]
+    """Folders of site-packages that its binaries search for what it has not itself."""
+    above: tuple[str, ...]
+    """Where out of site-packages they search for that, as they say it (``$ORIGIN/...``):
+    links do not help them, real files do."""
+    wanted: tuple[str, ...]
+    """Libraries that they need, and neither it nor the system has."""
 
 
 _FIELDS = tuple(field.name for field in fields(Description))
@@ -108,7 +117,7 @@ def decode(text: str) -> Description:
         for key in ("real", "script_files", "headers", "data"):
             found[key] = tuple(StoredFile(**each) for each in found[key])
         found["scripts"] = tuple(Script(**each) for each in found["scripts"])
-        for key in ("tags", "links", "metadata"):
+        for key in ("tags", "links", "metadata", "added", "beside", "above", "wanted"):
             found[key] = tuple(found[key])
         return Description(**{key: found[key] for key in _FIELDS})
     except (TypeError, LookupError) as error:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ class Environment:
     """
     markers: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The variables of environment markers, if the interpreter was asked for them."""
+    plain: bool = False
+    """Whether it is just folders (``--target``), which get what pip puts there and
+    nothing else: real files."""
 
     def site_packages(self, root_is_purelib: bool) -> Path:
         """Where a wheel's root goes."""
@@ -86,14 +89,57 @@ def of_interpreter(python: Path) -> Environment:
     :raises InvalidEnvironment: it does not run, is too old, or is managed by somebody
         else (:pep:`668`)
     """
-    python = _interpreter_in(python) if python.is_dir() else python
+    python = _interpreter(python)
     fields = _ask(python)
-    if tuple(map(int, fields["version"].split(".")[:2])) < OLDEST:
-        reason = f"Python {fields['version']} is too old (3.9 or later is needed)"
-        raise InvalidEnvironment(python, reason)
+    _check(python, fields)
     if fields["externally_managed"]:
         reason = "its interpreter is externally managed; make a virtual environment"
         raise InvalidEnvironment(python, reason)
+    return _environment(fields)
+
+
+def of_target(python: Path, target: Path) -> Environment:
+    """The folder ``target``, for the interpreter ``python``, as ``pip --target`` has it.
+
+    The environment whose site-packages it is, if it is one's; else a plain folder, which
+    gets everything: modules, and the folders ``bin``, ``include`` and so on.
+
+    :raises InvalidEnvironment: the interpreter does not run, or is too old
+    """
+    target = Path(os.path.abspath(target))
+    environment = _with_site_packages(target)
+    if environment is not None:
+        return environment
+    fields = _ask(_interpreter(python))
+    _check(python, fields)
+    version = "python{}.{}".format(*fields["version"].split("."))
+    scheme = Scheme(
+        purelib=target,
+        platlib=target,
+        scripts=target / "bin",
+        headers=target / "include" / version,
+        data=target,
+    )
+    return replace(_environment(fields), scheme=scheme, plain=True)
+
+
+def of_prefix(python: Path, prefix: Path) -> Environment:
+    """The plain folders below ``prefix`` that ``pip --prefix`` fills for ``python``.
+
+    :raises InvalidEnvironment: the interpreter does not run, or is too old
+    """
+    fields = _ask(_interpreter(python), os.path.abspath(prefix))
+    _check(python, fields)
+    return replace(_environment(fields), plain=True)
+
+
+def _check(python: Path, fields: Mapping[str, Any]) -> None:
+    if tuple(map(int, fields["version"].split(".")[:2])) < OLDEST:
+        reason = f"Python {fields['version']} is too old (3.9 or later is needed)"
+        raise InvalidEnvironment(python, reason)
+
+
+def _environment(fields: Mapping[str, Any]) -> Environment:
     return Environment(
         python=Path(fields["python"]),
         version=fields["version"],
@@ -109,9 +155,9 @@ def of_interpreter(python: Path) -> Environment:
     )
 
 
-def _ask(python: Path) -> dict[str, Any]:
+def _ask(python: Path, *prefix: str) -> dict[str, Any]:
     """What :mod:`commonwheel.environment_query` says, run by ``python``."""
-    command = [str(python), "-I", str(_QUERY), _PACKAGING]
+    command = [str(python), "-I", str(_QUERY), _PACKAGING, *prefix]
     try:
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -131,18 +177,14 @@ def _ask(python: Path) -> dict[str, Any]:
     raise InvalidEnvironment(python, "it is not a Python interpreter")
 
 
-def of_site_packages(folder: Path) -> Environment:
-    """The environment that the folder ``folder`` is the site-packages of.
-
-    :raises InvalidEnvironment: it is not a virtual environment's site-packages
-    """
-    folder = Path(os.path.abspath(folder))
+def _with_site_packages(folder: Path) -> Environment | None:
+    """The virtual environment that the folder ``folder`` is the site-packages of."""
     for parent in (*folder.parents, *folder.resolve().parents):
         if (parent / "pyvenv.cfg").is_file():
             environment = of_interpreter(parent)
             if any(_same(folder, site) for site in environment.sites):
                 return environment
-    raise InvalidEnvironment(folder, "it is not the site-packages of one")
+    return None
 
 
 def of_this_process(scheme: Scheme, python: Path) -> Environment:
@@ -155,7 +197,11 @@ def of_this_process(scheme: Scheme, python: Path) -> Environment:
     )
 
 
-def _interpreter_in(folder: Path) -> Path:
+def _interpreter(python: Path) -> Path:
+    """The interpreter that ``python`` is, or that the folder ``python`` has."""
+    if not python.is_dir():
+        return python
+    folder = python
     for name in ("bin/python", "Scripts/python.exe", "bin/python3"):
         if (folder / name).exists():
             return folder / name

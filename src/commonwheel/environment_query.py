@@ -1,8 +1,9 @@
 """Say what an environment is: run by the environment's interpreter, prints JSON.
 
 A stand-alone file for any Python from 3.9 on, started as ``python -I
-environment_query.py PACKAGING`` where ``PACKAGING`` is the folder of the ``packaging``
-library to use (``packaging.tags`` needs the standard library only). ``sys.path`` stays as
+environment_query.py PACKAGING [PREFIX]`` where ``PACKAGING`` is the folder of the
+``packaging`` library to use (``packaging.tags`` needs the standard library only), and
+``PREFIX`` one to install below instead of the interpreter's own. ``sys.path`` stays as
 it is: nothing else beside that folder can be imported, and the environment's own
 ``packaging``, if it has one, is not used.
 """
@@ -53,8 +54,14 @@ def markers() -> "dict[str, str]":
     }
 
 
-def describe(packaging: str) -> "dict[str, object]":
-    paths = sysconfig.get_paths()
+def paths_below(prefix: str) -> "dict[str, str]":
+    """Where ``pip install --prefix`` puts things: the scheme of the operating system."""
+    scheme = os.name + "_prefix" if os.name != "nt" else os.name
+    return sysconfig.get_paths(scheme, vars={"base": prefix, "platbase": prefix})
+
+
+def describe(packaging: str, prefix: "str | None" = None) -> "dict[str, object]":
+    paths = sysconfig.get_paths() if prefix is None else paths_below(prefix)
     in_venv = sys.prefix != sys.base_prefix
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     version = "python{}.{}".format(*sys.version_info)
@@ -69,7 +76,7 @@ def describe(packaging: str) -> "dict[str, object]":
         "data": paths["data"],
         # A virtual environment shares its base's folder for headers, which an
         # installer must not write to; pip's place for them in one is this.
-        "headers": os.path.join(sys.prefix, "include", "site", version)
+        "headers": os.path.join(prefix or sys.prefix, "include", "site", version)
         if in_venv
         else paths["include"],
         "externally_managed": not in_venv and os.path.exists(marker),
@@ -80,4 +87,4 @@ def describe(packaging: str) -> "dict[str, object]":
 
 
 if __name__ == "__main__":
-    print("\n" + json.dumps(describe(sys.argv[1])))
+    print("\n" + json.dumps(describe(*sys.argv[1:])))

@@ -90,6 +90,38 @@ class LinkConflict(CommonwheelError):
 
 
 @dataclass(eq=False)
+class LinkModeUnavailable(CommonwheelError):
+    """A link mode that was asked for, and does not work between these two folders."""
+
+    mode: str
+    source: Path
+    """In the store."""
+    target: Path
+    """In the environment."""
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"link mode {self.mode} does not work from {self.source} to {self.target}:"
+            f" {self.reason}; choose another one, or auto"
+        )
+
+
+@dataclass(eq=False)
+class NoSymbolicLinks(CommonwheelError):
+    """An environment on a filesystem (or system) where no symbolic link can be made."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"no symbolic link can be made at {self.path}: {self.reason};"
+            " choose link mode auto"
+        )
+
+
+@dataclass(eq=False)
 class DuplicateRequest(CommonwheelError):
     """One distribution asked for twice: which of the two is meant is not ours to say."""
 
@@ -117,6 +149,18 @@ class ApplyFailed(CommonwheelError):
         if self.kept is not None:
             outcome = f"some of what was there before could not be put back: {self.kept}"
         return f"cannot change {self.path}: {self.reason}; {outcome}"
+
+
+@dataclass(eq=False)
+class InvalidSetting(CommonwheelError):
+    """An environment variable (or the like) whose value means nothing."""
+
+    name: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} is set to {self.value!r}: {self.reason}"
 
 
 @dataclass(eq=False)

@@ -1,19 +1,21 @@
-"""Install: the story. Wheels -> entries of a store -> plan -> links in an environment."""
+"""Install: the story. Wheels -> entries of a store -> plan -> an environment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from commonwheel import scripts, wheel
-from commonwheel.apply import apply, changing
+from commonwheel import real_packages, scripts, wheel
+from commonwheel.apply import Applied, apply, changing
 from commonwheel.bytecode import Compiler
+from commonwheel.entry import Entry
 from commonwheel.environment import Environment
-from commonwheel.errors import DuplicateRequest, IncompatibleWheel
-from commonwheel.installation import Request
-from commonwheel.plan import Plan, plan_links, plan_removal
+from commonwheel.errors import DuplicateRequest, IncompatibleWheel, NoSymbolicLinks
+from commonwheel.installation import INSTALLER, Request
+from commonwheel.link_mode import LinkChoice, LinkMode
+from commonwheel.plan import plan_links, plan_removal
 from commonwheel.store import Store
 
 Progress = Callable[[str, int, int], object]
@@ -43,6 +45,10 @@ class WheelRequest:
     """The name of its folder for headers, if not the distribution's normalized name."""
     lasting: bool = False
     """Whether the file stays where it is, so that its hash is worth remembering."""
+    installer: str = INSTALLER
+    """Who the INSTALLER file (:pep:`376`) names."""
+    bytecode: bool = True
+    """Whether real files come with bytecode; links always have it."""
 
 
 def install_wheels(
@@ -50,21 +56,23 @@ def install_wheels(
     environment: Environment,
     store: Store,
     *,
+    links: LinkChoice = LinkChoice(),  # noqa: B008  frozen
     script_template: str = scripts.TEMPLATE,
     additions: Mapping[str, bytes] = MappingProxyType({}),
     progress: Progress = _quiet,
-) -> Plan:
+) -> Applied:
     """Link the distributions of ``wheels`` into ``environment``, all or none.
 
     What is not in ``store`` yet is added to it first. A distribution of the same name
-    is replaced. ``additions`` are other files that site-packages is given, by their path
-    in it. Returns the plan that was carried out.
+    is replaced. ``links`` says which of them are to be links, which real files.
+    ``additions`` are other files that site-packages is given, by their path in it.
 
     :raises InvalidWheel: a file is not a wheel
     :raises IncompatibleWheel: a wheel is for another Python or platform
     :raises DuplicateRequest: two wheels are of one distribution
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
+    :raises LinkModeUnavailable: a link mode was chosen that does not work there
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     _check_requests(wheels, environment)
@@ -73,9 +81,7 @@ def install_wheels(
     for number, each in enumerate(wheels):
         progress("storing", number, len(wheels))
         entry = store.add(each.path, compiler, remember=each.lasting)
-        requests.append(
-            Request(entry, each.requested, each.direct_url, each.header_folder)
-        )
+        requests.append(_request(each, entry, links))
     return link_entries(
         requests,
         environment,
@@ -95,7 +101,7 @@ def link_entries(
     script_template: str = scripts.TEMPLATE,
     additions: Mapping[str, bytes] = MappingProxyType({}),
     progress: Progress = _quiet,
-) -> Plan:
+) -> Applied:
     """Link entries of ``store`` into ``environment``, all or none.
 
     As :func:`install_wheels`, for what is in the store already, with bytecode for the
@@ -104,31 +110,68 @@ def link_entries(
 
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
+    :raises LinkModeUnavailable: a link mode was chosen that does not work there
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     compiler = Compiler(environment.python, environment.cache_tag)
     bytecode = store.bytecode_of_runtime(compiler)
     progress("linking", len(requests), len(requests))
-    with changing(environment):
-        plan = plan_links(
-            requests, environment, script_template, bytecode, additions, removed
+
+    def carry_out(requests: Sequence[Request]) -> Applied:
+        return apply(
+            plan_links(
+                requests, environment, script_template, bytecode, additions, removed
+            )
         )
-        apply(plan)
-    return plan
+
+    with changing(environment):
+        try:
+            return carry_out(requests)
+        except NoSymbolicLinks as error:
+            done = carry_out([_as_real_files(each) for each in requests])
+            said = f"no symbolic links on its filesystem ({error.reason}): real files"
+            return replace(done, fallbacks=(said, *done.fallbacks))
 
 
-def uninstall(names: Sequence[str], environment: Environment) -> Plan:
+def uninstall(names: Sequence[str], environment: Environment) -> Applied:
     """Remove the distributions ``names`` (normalized) from ``environment``.
 
-    Returns the plan that was carried out; names that are not installed are not in it.
+    Names that are not installed are not in the plan that was carried out.
 
     :raises InvalidEnvironment: one of them has no RECORD
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     with changing(environment):
-        plan = plan_removal(names, environment)
-        apply(plan)
-    return plan
+        return apply(plan_removal(names, environment))
+
+
+def of_entry(entry: Entry, links: LinkChoice) -> Request:
+    """A request for an entry, with the link mode that was chosen for it.
+
+    Of packages that are known not to work as links it is another one.
+    """
+    name = entry.description.name
+    mode, reason = links.of(name), ""
+    if mode is LinkMode.MANIFEST and name in real_packages.REASONS:
+        mode, reason = LinkMode.AUTO, real_packages.REASONS[name]
+    return Request(entry, mode=mode, reason=reason)
+
+
+def _request(wheel: WheelRequest, entry: Entry, links: LinkChoice) -> Request:
+    return replace(
+        of_entry(entry, links),
+        requested=wheel.requested,
+        direct_url=wheel.direct_url,
+        header_folder=wheel.header_folder,
+        installer=wheel.installer,
+        bytecode=wheel.bytecode,
+    )
+
+
+def _as_real_files(request: Request) -> Request:
+    if request.mode is not LinkMode.MANIFEST:
+        return request
+    return replace(request, mode=LinkMode.AUTO)
 
 
 def _check_requests(wheels: Sequence[WheelRequest], environment: Environment) -> None:

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from commonwheel import manifest, record, scripts
+from commonwheel import bytecode, manifest, record, scripts
 from commonwheel.entry import Entry, Script, StoredFile
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment
+from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.view import Link, ViewPlan
 
-INSTALLER = b"commonwheel\n"
+INSTALLER = "commonwheel"
 
 _NUMBERED = {
     "pip": ("pip{0}", "pip{0}.{1}"),
@@ -27,6 +28,18 @@ _NUMBERED = {
 A wheel for every Python cannot name them, or names the Python it was built with. pip
 makes them of any wheel.
 """
+
+_CONFIGURATION = (
+    ".cfg",
+    ".conf",
+    ".env",
+    ".ini",
+    ".properties",
+    ".toml",
+    ".yaml",
+    ".yml",
+)
+"""Files that somebody may edit where they are."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,29 @@ class Request:
     """The contents of ``direct_url.json`` (:pep:`610`)."""
     header_folder: str | None = None
     """The name of its folder for headers, if not the distribution's normalized name."""
+    mode: LinkMode = LinkMode.MANIFEST
+    """How it is to get into the environment."""
+    reason: str = ""
+    """Why not by the mode that was chosen, if so."""
+    installer: str = INSTALLER
+    """Who the INSTALLER file (:pep:`376`) names."""
+    bytecode: bool = True
+    """Whether real files come with bytecode; links always have it."""
 
 
 @dataclass(frozen=True)
 class RealFile:
-    """A file to write, by its contents or as a copy."""
+    """A file to write, by its contents or as one of the store."""
 
     path: Path
     executable: bool = False
     content: bytes | None = None
     source: Path | None = None
-    """Copied if there is no ``content``."""
+    """In the store, if there is no ``content``."""
+    shared: bool = False
+    """Whether it may be one with ``source``, because nobody edits such a file."""
+    compiled_from: Path | None = None
+    """The source file in the environment that it is bytecode of."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +89,12 @@ class Installation:
     markers: tuple[str, ...]
     """Empty files, relative to the view."""
     files: tuple[RealFile, ...]
-    """Scripts, headers, data, start-up files."""
-    manifest: RealFile
+    """Scripts, headers, data, start-up files; all others too, if it is not linked."""
+    mode: LinkMode
+    reason: str
+    """Why it is not the mode that was chosen, if so."""
+    manifest: Manifest | None
+    """None in a plain folder."""
     dist_info: Path
     metadata: tuple[tuple[str, Path], ...]
     """Files of ``dist_info`` that are the same everywhere: name, where in the store."""
@@ -73,7 +102,7 @@ class Installation:
     """Files of ``dist_info`` of this environment: name, contents. RECORD is the last."""
 
 
-def plan_installation(
+def plan_linked(
     request: Request,
     environment: Environment,
     site: Path,
@@ -86,6 +115,78 @@ def plan_installation(
     """
     entry, description = request.entry, request.entry.description
     links, markers = planned.owned(description.name)
+    real = [
+        # listed among the entry's own rows
+        RealFile(site / stored.path, source=entry.tree / stored.path)
+        for stored in description.real
+    ]
+    rows = [record.Row(f"{manifest.VIEW}/{link.path}") for link in links]
+    rows += [record.Row(f"{manifest.VIEW}/{path}") for path in markers]
+    added = _Added(tuple(real), tuple(rows), description.metadata, entry.record)
+    planned_here = _plan(request, environment, site, template, added)
+    return replace(planned_here, links=links, markers=markers)
+
+
+def plan_real(
+    request: Request, environment: Environment, site: Path, template: str
+) -> Installation:
+    """What real files in the folder ``site`` add: what pip would put there.
+
+    :raises InvalidEnvironment: a file would lie outside the environment
+    """
+    entry, description = request.entry, request.entry.description
+    kept = [name for name in description.metadata if name not in description.added]
+    added = {f"{description.dist_info}/{name}" for name in description.added}
+    metadata = f"{description.dist_info}/"
+    rows = [row for row in record.parse(entry.record) if row.path not in added]
+    tree = [row.path for row in rows if not row.path.startswith(metadata)]
+    edited = {stored.path for stored in description.real}
+    edited.update(path for path in tree if path.endswith(_CONFIGURATION))
+    files = [
+        RealFile(site / path, source=entry.tree / path, shared=path not in edited)
+        for path in tree
+    ]
+    compiled = list(_compiled(tree, request, environment, site))
+    own_rows = tuple(record.Row(_relative(site, file.path)) for file in compiled)
+    files += compiled
+    text = record.render(rows)
+    of_wheel = _Added(tuple(files), own_rows, tuple(kept), text, is_sorted=True)
+    return _plan(request, environment, site, template, of_wheel)
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What links and real files do not have in common."""
+
+    files: tuple[RealFile, ...]
+    rows: tuple[record.Row, ...]
+    metadata: tuple[str, ...]
+    record: str
+    """The rows of the wheel's own files, as text."""
+    is_sorted: bool = False
+    """Whether all rows are, as pip's are; thousands of links would take long."""
+
+
+def _compiled(
+    tree: Iterable[str], request: Request, environment: Environment, site: Path
+) -> Iterator[RealFile]:
+    """The bytecode of the source files in ``tree``, as far as the store has it."""
+    for path in tree if request.bytecode else ():
+        if path.endswith(".py"):
+            cached = bytecode.path_of(path, environment.cache_tag)
+            source = request.entry.tree / cached
+            if os.path.exists(source):
+                yield RealFile(site / cached, source=source, compiled_from=site / path)
+
+
+def _plan(
+    request: Request,
+    environment: Environment,
+    site: Path,
+    template: str,
+    added: _Added,
+) -> Installation:
+    entry, description = request.entry, request.entry.description
     link_manifest = Manifest(
         description.name,
         description.version,
@@ -95,7 +196,7 @@ def plan_installation(
     )
     generated = _generated(entry, environment, template)
     copies = _copies(request, environment)
-    written = [("INSTALLER", INSTALLER)]
+    written = [("INSTALLER", f"{request.installer}\n".encode())]
     if request.requested:
         written.append(("REQUESTED", b""))
     if request.direct_url is not None:
@@ -107,31 +208,29 @@ def plan_installation(
             for file, stored in copies
         ),
         *(_row(f"{description.dist_info}/{name}", data) for name, data in written),
-        record.Row(link_manifest.path),
-        *(record.Row(f"{manifest.VIEW}/{link.path}") for link in links),
-        *(record.Row(f"{manifest.VIEW}/{path}") for path in markers),
+        *added.rows,
         record.Row(f"{description.dist_info}/RECORD"),
     ]
-    written.append(("RECORD", (entry.record + record.render(rows)).encode("utf-8")))
-    real = [
-        # listed among the entry's own rows
-        RealFile(site / stored.path, source=entry.tree / stored.path)
-        for stored in description.real
-    ]
-    files = (*generated, *(file for file, _ in copies), *real)
+    if not environment.plain:
+        rows.append(record.Row(link_manifest.path))
+    text = added.record + record.render(rows)
+    if added.is_sorted:
+        text = record.render(sorted(record.parse(text)))
+    written.append(("RECORD", text.encode("utf-8")))
+    files = (*generated, *(file for file, _ in copies), *added.files)
     _check_places(files, description.name, environment)
     return Installation(
         name=description.name,
         version=description.version,
         site=site,
-        links=links,
-        markers=markers,
+        links=(),
+        markers=(),
         files=files,
-        manifest=RealFile(
-            site / link_manifest.path, content=manifest.encode(link_manifest)
-        ),
+        mode=request.mode,
+        reason=request.reason,
+        manifest=None if environment.plain else link_manifest,
         dist_info=site / description.dist_info,
-        metadata=tuple((name, entry.dist_info / name) for name in description.metadata),
+        metadata=tuple((name, entry.dist_info / name) for name in added.metadata),
         written=tuple(written),
     )
 
@@ -201,10 +300,17 @@ def paths(installation: Installation) -> Iterator[Path]:
 
     As a :class:`~commonwheel.removal.Removal` has paths, so that the two can be compared.
     """
-    for file in (installation.manifest, *installation.files):
-        yield Path(os.path.realpath(file.path.parent), file.path.name)
+    real: dict[Path, str] = {}
+    for file in installation.files:
+        folder = file.path.parent
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+        yield Path(real[folder], file.path.name)
     # not resolved further: what is a link in the view now may be a folder then
-    shown = Path(os.path.realpath(installation.site), manifest.VIEW)
+    site = Path(os.path.realpath(installation.site))
+    if installation.manifest is not None:
+        yield site / installation.manifest.path
+    shown = site / manifest.VIEW
     yield from (shown / link.path for link in installation.links)
     yield from (shown / path for path in installation.markers)
 

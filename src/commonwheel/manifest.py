@@ -8,6 +8,10 @@
     entry: STORE/entries/numpy-2.4.6-1a2b3c4d
     sha256: the wheel's, in full
     metadata: numpy-2.4.6.dist-info
+    mode: hardlink
+
+``mode`` is there if the distribution consists of real files: how they were made. The
+entry is then where they came from; what is in the environment does not depend on it.
 
 The runtime reads the same lines (``name``, ``version``, ``entry``, ``metadata``), so a
 key that it uses keeps its meaning for ever.
@@ -19,6 +23,8 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+from commonwheel.link_mode import LinkMode
 
 FOLDER = "_commonwheel"
 """In site-packages: everything of ours but the start-up files."""
@@ -41,6 +47,13 @@ class Manifest:
     """Of the wheel file."""
     metadata: str
     """The name of the ``.dist-info`` folder beside."""
+    mode: LinkMode = LinkMode.MANIFEST
+    """What was really used, never :attr:`LinkMode.AUTO`."""
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the distribution is links in the view, not real files."""
+        return self.mode is LinkMode.MANIFEST
 
     @property
     def path(self) -> str:
@@ -58,14 +71,16 @@ def render(manifest: Manifest) -> str:
 
     :raises ValueError: a path with a line break in it
     """
-    lines = (
+    lines = [
         _FIRST,
         f"name: {manifest.name}",
         f"version: {manifest.version}",
         f"entry: {manifest.entry}",
         f"sha256: {manifest.sha256}",
         f"metadata: {manifest.metadata}",
-    )
+    ]
+    if not manifest.is_linked:
+        lines.append(f"mode: {manifest.mode.value}")
     text = "".join(f"{line}\n" for line in lines)
     if text.count("\n") != len(lines):
         raise ValueError(f"a path with a line break in it: {str(manifest.entry)!r}")
@@ -88,6 +103,7 @@ def parse(text: str) -> Manifest:
             Path(fields["entry"]),
             fields["sha256"],
             fields["metadata"],
+            LinkMode(fields.get("mode", LinkMode.MANIFEST.value)),
         )
     except KeyError as error:
         raise ValueError(f"a link manifest without {error}") from error
@@ -104,6 +120,12 @@ def decode(content: bytes) -> Manifest:
     :raises ValueError: it is not one, or of a newer format
     """
     return parse(content.decode("utf-8", "surrogateescape"))
+
+
+def read_linked(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
+    """As :func:`read_all`, of the distributions that are links."""
+    found = read_all(site, without)
+    return {name: each for name, each in found.items() if each.is_linked}
 
 
 def read_all(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:

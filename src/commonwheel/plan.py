@@ -1,4 +1,4 @@
-"""Plan: what linking entries into an environment will change there. Writes nothing.
+"""Plan: what putting entries into an environment will change there. Writes nothing.
 
 A plan is frozen data: :mod:`commonwheel.apply` carries it out, a test or a dry run just
 looks at it. All paths in it are absolute, except where a field says otherwise.
@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from commonwheel import installation, manifest, record, runtime, scripts
+from commonwheel import installation, manifest, overlap, record, runtime, scripts
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest
 from commonwheel.installation import Installation, RealFile, Request
+from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
+from commonwheel.placement import place
 from commonwheel.removal import Removal, plan_removals
 from commonwheel.view import Amendment, Split, ViewPlan
 
@@ -61,27 +63,20 @@ def plan_links(
         lie outside the environment
     :raises LinkConflict: two distributions need different kinds of things at one path
     """
-    by_name: dict[str, Request] = {}
-    for request in requests:
-        name = request.entry.description.name
-        if name in by_name:
-            both = (by_name[name], request)
-            sources = tuple(each.entry.description.id for each in both)
-            raise DuplicateRequest(name, sources)
-        by_name[name] = request
+    _refuse_duplicates(requests)
+    requests = place(requests, environment, removed)
+    gone = frozenset((*(r.entry.description.name for r in requests), *removed))
     by_site: dict[Path, list[Request]] = {}
     for request in requests:
-        site = environment.site_packages(request.entry.description.root_is_purelib)
-        by_site.setdefault(site, []).append(request)
-    gone = frozenset((*by_name, *removed))
+        if request.mode is LinkMode.MANIFEST:
+            site = environment.site_packages(request.entry.description.root_is_purelib)
+            by_site.setdefault(site, []).append(request)
     views = {
         site: _plan_view(site, group, environment, gone)
         for site, group in by_site.items()
     }
     installations = tuple(
-        installation.plan_installation(request, environment, site, views[site], template)
-        for site, group in by_site.items()
-        for request in group
+        _plan_installation(request, environment, views, template) for request in requests
     )
     removals = tuple(plan_removals(gone, environment))
     written = {path for each in installations for path in installation.paths(each)}
@@ -123,8 +118,35 @@ def plan_links(
             replace(each, paths=tuple(p for p in each.paths if p not in written))
             for each in removals
         ),
-        overridden=tuple(each for view in views.values() for each in view.overridden),
+        overridden=(
+            *(each for view in views.values() for each in view.overridden),
+            *overlap.of_real_files(installations, removals, environment),
+        ),
     )
+
+
+def _refuse_duplicates(requests: Iterable[Request]) -> None:
+    by_name: dict[str, Request] = {}
+    for request in requests:
+        name = request.entry.description.name
+        if name in by_name:
+            both = (by_name[name], request)
+            sources = tuple(each.entry.description.id for each in both)
+            raise DuplicateRequest(name, sources)
+        by_name[name] = request
+
+
+def _plan_installation(
+    request: Request,
+    environment: Environment,
+    views: Mapping[Path, ViewPlan],
+    template: str,
+) -> Installation:
+    site = environment.site_packages(request.entry.description.root_is_purelib)
+    if request.mode is LinkMode.MANIFEST:
+        planned = views[site]
+        return installation.plan_linked(request, environment, site, planned, template)
+    return installation.plan_real(request, environment, site, template)
 
 
 def _linked_sites(environment: Environment) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import record
+from commonwheel import bytecode, record
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment
 
@@ -72,5 +72,4 @@ def _removable(site: Path, dist_info: str, environment: Environment) -> Iterator
         if real[folder].startswith(roots) and not real[folder].startswith(metadata):
             yield Path(real[folder], name)
             if name.endswith(".py"):
-                compiled = f"{name[:-3]}.{environment.cache_tag}.pyc"
-                yield Path(real[folder], "__pycache__", compiled)
+                yield Path(real[folder], bytecode.path_of(name, environment.cache_tag))

@@ -241,13 +241,13 @@ class Store:
     ) -> Entry:
         """Make an entry aside and publish it, complete, by a rename."""
         identifier = self._free_identifier(archive.prefix, digest)
-        description = unpack.describe(archive, identifier, digest)
         with self._staging(digest) as staged:
             root = staged / "entry"
             root.mkdir()
             for folder in (*(area.value for area in Area), "bytecode"):
                 (root / folder).mkdir()
             unpack.extract(archive, root)
+            description = unpack.describe(archive, root, identifier, digest)
             rows = unpack.complete_metadata(archive, root / Area.METADATA.value)
             unpacked = root / Area.TREE.value
             sources = tree.sources(unpack.tree_paths(archive))

@@ -14,22 +14,25 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from commonwheel import digests, direct_url, wheel
+from commonwheel.apply import Applied
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import HostFailed, WrongFile
-from commonwheel.install import Progress, link_entries
+from commonwheel.install import Progress, link_entries, of_entry
 from commonwheel.installation import Request
+from commonwheel.link_mode import LinkChoice
 from commonwheel.pin import SOURCES, Kind, Pin
 from commonwheel.plan import Plan
 from commonwheel.store import Store
 from commonwheel.sync_plan import SyncPlan
 
-_NOTHING = Plan((), (), (), (), (), (), ())
+_NOTHING = Applied(Plan((), (), (), (), (), (), ()), {})
 
 
 class Host(Protocol):
@@ -73,7 +76,7 @@ def carry_out(
     store: Store,
     host: Host,
     progress: Progress = lambda task, done, total: None,
-) -> Plan:
+) -> Applied:
     """Do what ``plan`` says; returns what was linked and removed.
 
     Whatever fails before the links are made leaves ``environment`` as it was; wheels that
@@ -83,6 +86,7 @@ def carry_out(
     :raises WrongFile: a file is not the one that the lock names
     :raises InvalidWheel: a file is not a wheel
     :raises LinkConflict: two distributions cannot be in one environment
+    :raises LinkModeUnavailable: a link mode was chosen that does not work there
     :raises InvalidStore: the store cannot be written or read
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
@@ -95,7 +99,8 @@ def carry_out(
         wheels = _obtain(plan, environment, host, Path(folder), progress)
         pins = (*plan.fetched, *plan.built)
         lacking = list(_add(pins, wheels, plan, store, compiler, progress))
-    requests = [_request(pin, entry) for pin, entry in (*plan.linked, *lacking)]
+    found = (*plan.linked, *lacking)
+    requests = [_request(pin, entry, plan.links) for pin, entry in found]
     if requests or plan.removed:
         done = link_entries(
             requests, environment, store, removed=plan.removed, progress=progress
@@ -105,13 +110,14 @@ def carry_out(
     return done
 
 
-def _request(pin: Pin, entry: Entry) -> Request:
+def _request(pin: Pin, entry: Entry, links: LinkChoice) -> Request:
+    request = of_entry(entry, links)
     if not pin.direct:
-        return Request(entry)
+        return request
     hashes: Collection[tuple[str, str]] = pin.hashes
     if pin.kind is Kind.WHEEL:
         hashes = {("sha256", entry.description.sha256)}
-    return Request(entry, direct_url=json.dumps(direct_url.describe(pin, hashes)))
+    return replace(request, direct_url=json.dumps(direct_url.describe(pin, hashes)))
 
 
 def _obtain(

@@ -19,6 +19,8 @@ from commonwheel.errors import (
     SourceRefused,
 )
 from commonwheel.installed import Installed
+from commonwheel.link_mode import LinkChoice, LinkMode
+from commonwheel.manifest import Manifest
 from commonwheel.pin import SOURCES, Kind, Pin
 from commonwheel.plan import plan_removal
 from commonwheel.store import Contents, Store, read_entry
@@ -45,6 +47,8 @@ class SyncPlan:
     """The versions that are there now of what is replaced or removed, by name."""
     allow_sdist: bool = False
     """Whether what an index has no wheel of may be built."""
+    links: LinkChoice = LinkChoice()  # noqa: RUF009  frozen
+    """Which of the linked are to be links, which real files."""
 
     @property
     def is_empty(self) -> bool:
@@ -67,13 +71,15 @@ def plan_sync(
     environment: Environment,
     store: Store,
     *,
+    links: LinkChoice = LinkChoice(),  # noqa: B008  frozen
     inexact: bool = False,
     require_hashes: bool = False,
     allow_sdist: bool = False,
 ) -> SyncPlan:
     """What it takes to make ``environment`` hold ``pins`` and no more.
 
-    ``inexact``: others may stay.
+    ``inexact``: others may stay. ``links`` says which of them are to be links, which
+    real files; real files that are there already are not made links.
 
     Never removed are pip, and commonwheel with what it requires where it is installed;
     nor are they linked: it takes them to mend an environment whose store is gone. Writes
@@ -93,7 +99,7 @@ def plan_sync(
     present = installed.read(environment)
     unlinked = installed.needed_to_mend(environment, {*present, *(p.name for p in pins)})
     ranks = {tag: rank for rank, tag in enumerate(environment.tags or ())}
-    planner = _Planner(environment, ranks, store, store.contents(), allow_sdist)
+    planner = _Planner(environment, ranks, store, store.contents(), allow_sdist, links)
     ways: dict[_Way, list[Pin]] = {way: [] for way in _Way}
     linked: list[tuple[Pin, Entry]] = []
     for each in pins:
@@ -121,6 +127,7 @@ def plan_sync(
         removed=tuple(removed),
         present={name: present[name][0].version for name in changed & present.keys()},
         allow_sdist=allow_sdist,
+        links=links,
     )
 
 
@@ -134,6 +141,7 @@ class _Planner:
     store: Store
     contents: Contents
     allow_sdist: bool
+    links: LinkChoice
 
     def way(self, pin: Pin, there: list[Installed], *, linkable: bool) -> _Way | Entry:
         only = there[0] if len(there) == 1 else None
@@ -162,14 +170,11 @@ class _Planner:
     def _is_linked(self, pin: Pin, there: Installed) -> bool:
         """Whether a distribution is linked to the wheel that ``pin`` names."""
         link = there.link
-        if link is None or not pin.allows(link.version):
+        if link is None or not pin.allows(link.version) or not self._is_as_chosen(link):
             return False
         if not direct_url.agrees(pin, there.direct_url):
             return False
-        try:
-            if read_entry(link.entry) is None:
-                return False
-        except InvalidStore:
+        if link.is_linked and not _has_entry(link):
             return False
         digests = pin.sha256s
         if pin.kind in (Kind.WHEEL, Kind.INDEX) and link.sha256 in digests:
@@ -180,6 +185,13 @@ class _Planner:
             return True  # direct_url.json says which commit or archive it was
         remembered = self._remembered(pin)
         return remembered is not None and remembered.description.sha256 == link.sha256
+
+    def _is_as_chosen(self, link: Manifest) -> bool:
+        """Whether a distribution got here by the link mode that is wanted now."""
+        wanted = self.links.of(link.name)
+        if wanted is LinkMode.AUTO:
+            return not link.is_linked
+        return wanted in (LinkMode.MANIFEST, link.mode)
 
     def _find(self, pin: Pin) -> Entry | None:
         """The entry that ``pin`` names, if the store has it."""
@@ -224,6 +236,13 @@ class _Planner:
                 described = pin.filename.removesuffix(".whl").split("-", 2)[2]
                 path = Path(pin.filename)
                 raise IncompatibleWheel(path, described, str(self.environment))
+
+
+def _has_entry(link: Manifest) -> bool:
+    try:
+        return read_entry(link.entry) is not None
+    except InvalidStore:
+        return False
 
 
 def _with_hash(pin: Pin) -> Pin:

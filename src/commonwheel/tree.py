@@ -56,13 +56,15 @@ def folders(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def links(paths: Iterable[str]) -> tuple[str, ...]:
+def links(paths: Iterable[str], opened: Iterable[str] = ()) -> tuple[str, ...]:
     """The links that show the files in an environment; folders end with ``/``.
 
     A link stands for as much as possible: for a folder with all that is in it. Only a
     folder that holds nothing but folders is a namespace (:pep:`420`) that other
-    distributions are expected in, so what it holds is linked instead.
+    distributions are expected in, so what it holds is linked instead. So is what the
+    folders ``opened`` hold, and those above them: they have to be real folders.
     """
+    real = folders(f"{folder}/" for folder in opened)
     subfolders: dict[str, set[str]] = {"": set()}
     files: dict[str, set[str]] = {"": set()}
     for path in paths:
@@ -78,9 +80,9 @@ def links(paths: Iterable[str]) -> tuple[str, ...]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        if folder and files[folder]:
+        if files[folder] and folder and folder[:-1] not in real:
             found.append(folder)
             continue
-        found.extend(files[folder])
+        found.extend(folder + name for name in files[folder])
         pending.extend(f"{folder}{name}/" for name in subfolders[folder])
     return tuple(sorted(found))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from commonwheel import record, tree, wheel
+from commonwheel import binaries, record, tree, wheel
 from commonwheel.entry import Description, Script, StoredFile
 from commonwheel.errors import InvalidWheel
 from commonwheel.wheel import Area, Member, Wheel
@@ -39,13 +39,19 @@ def extract(archive: Wheel, root: Path) -> None:
             _extract_member(archive, source, member, target)
 
 
-def describe(archive: Wheel, identifier: str, digest: str) -> Description:
-    """What the entry ``identifier`` of a wheel with the sha256 ``digest`` says of it."""
+def describe(archive: Wheel, root: Path, identifier: str, digest: str) -> Description:
+    """What the entry ``identifier`` of a wheel with the sha256 ``digest`` says of it.
+
+    The wheel was extracted to ``root``.
+
+    :raises OSError: a file there cannot be read
+    """
     by_area: dict[Area, list[Member]] = {area: [] for area in Area}
     for member in _wanted(archive):
         by_area[member.area].append(member)
     paths = tree_paths(archive)
     metadata = {member.path for member in by_area[Area.METADATA]}
+    outside = binaries.look_outside(root / Area.TREE.value, paths)
     return Description(
         id=identifier,
         sha256=digest,
@@ -55,9 +61,12 @@ def describe(archive: Wheel, identifier: str, digest: str) -> Description:
         dist_info=archive.dist_info,
         root_is_purelib=archive.root_is_purelib,
         tags=tuple(sorted(map(str, archive.tags))),
-        links=tree.links(path for path in paths if not tree.must_be_real(path)),
+        links=tree.links(
+            (path for path in paths if not tree.must_be_real(path)), outside.folders
+        ),
         real=_stored(m for m in by_area[Area.TREE] if tree.must_be_real(m.path)),
         metadata=tuple(sorted({*metadata, _TOP_LEVEL})),
+        added=() if _TOP_LEVEL in metadata else (_TOP_LEVEL,),
         script_files=_stored(by_area[Area.SCRIPTS]),
         headers=_stored(by_area[Area.HEADERS]),
         data=_stored(by_area[Area.DATA]),
@@ -65,6 +74,9 @@ def describe(archive: Wheel, identifier: str, digest: str) -> Description:
         files=len(paths),
         folders=len(tree.folders(paths)),
         size=sum(member.size for member in by_area[Area.TREE]),
+        beside=outside.beside,
+        above=outside.above,
+        wanted=outside.wanted,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from commonwheel import manifest, record
+from commonwheel import bytecode, manifest, record
 from commonwheel.entry import Entry
 from commonwheel.errors import InvalidEnvironment, LinkConflict, explain
 from commonwheel.manifest import Manifest
@@ -114,12 +114,12 @@ class ViewPlan:
 
     @cached_property
     def manifests(self) -> dict[str, Manifest]:
-        """The manifests in site-packages, by the distribution's name.
+        """The manifests of what is linked, by the distribution's name.
 
         :raises InvalidEnvironment: one cannot be read
         """
         try:
-            return manifest.read_all(self._site, self._without)
+            return manifest.read_linked(self._site, self._without)
         except ValueError as error:
             raise InvalidEnvironment(self._site, f"{error}; reinstall it") from error
         except OSError as error:
@@ -184,7 +184,8 @@ class ViewPlan:
             gained.setdefault(before.owner, []).extend((*shown, *split.markers))
         for path, earlier, _ in self.overridden:
             if earlier not in self._added:
-                lost.setdefault(earlier, []).extend((path, self._bytecode(path)))
+                compiled = bytecode.path_of(path, self._cache_tag)
+                lost.setdefault(earlier, []).extend((path, compiled))
         for name, paths in lost.items():
             yield Amendment(name, tuple(gained.get(name, ())), tuple(paths))
 
@@ -300,7 +301,8 @@ class ViewPlan:
         if wanted.folder or not path.endswith(".py"):
             return
         # Python looks for bytecode beside the link, not beside what it points to.
-        place, target = self._bytecode(path), self._bytecode(wanted.target)
+        place = bytecode.path_of(path, self._cache_tag)
+        target = bytecode.path_of(wanted.target, self._cache_tag)
         if os.path.exists(target):
             self._nodes[place] = _Shown(target, False, wanted.owner)
             return
@@ -308,13 +310,6 @@ class ViewPlan:
         self._nodes.pop(place, None)
         if self._is_old(place) and os.path.lexists(self._root / place):
             self.dropped[place] = None
-
-    def _bytecode(self, source: str) -> str:
-        """Where bytecode is looked for (:pep:`3147`)."""
-        folder, name = os.path.split(source)
-        return os.path.join(
-            folder, "__pycache__", f"{name.removesuffix('.py')}.{self._cache_tag}.pyc"
-        )
 
     def _conflict(self, path: str, there: object, wanted: _Shown) -> LinkConflict:
         holder = "a folder of several distributions"

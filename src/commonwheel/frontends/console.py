@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from commonwheel.install import FETCHING
+from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.status import EnvironmentStatus
 
 _WIDE = 200
@@ -28,11 +29,12 @@ def _output() -> Console:
 
 
 def print_status(status: EnvironmentStatus) -> None:
-    """A table of what an environment links to, and a line of what that saves."""
+    """A table of what an environment has from a store, and a line of what that saves."""
     console = _output()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Distribution")
     table.add_column("Version")
+    table.add_column("Mode")
     table.add_column("Saves", justify="right")
     table.add_column("Inodes", justify="right")
     table.add_column("Entry", overflow="fold", style="dim")
@@ -42,12 +44,16 @@ def print_status(status: EnvironmentStatus) -> None:
             if each.present
             else f"{each.entry.name} is missing or unreadable"
         )
+        needed = each.mode is LinkMode.MANIFEST
         table.add_row(
             escape(each.name),
             escape(each.version),
+            each.mode.value,
             decimal(each.bytes_saved),
             str(each.inodes_saved),
-            escape(entry) if each.present else f"[red]{escape(entry)}[/red]",
+            escape(entry)
+            if each.present or not needed
+            else f"[red]{escape(entry)}[/red]",
         )
     if status.linked:
         console.print(table)
@@ -56,9 +62,12 @@ def print_status(status: EnvironmentStatus) -> None:
 
 
 def summary(status: EnvironmentStatus) -> str:
-    """One line: what an environment links to and saves."""
+    """One line: what an environment has from a store, and saves."""
+    linked = sum(each.mode is LinkMode.MANIFEST for each in status.linked)
+    real = len(status.linked) - linked
+    others = f"{real} real files, " if real else ""
     return (
-        f"{status.environment}: {_count(len(status.linked), 'distribution')} linked, "
+        f"{status.environment}: {_count(linked, 'distribution')} linked, {others}"
         f"{status.plain} copied; {decimal(status.bytes_saved)} and "
         f"{_count(status.inodes_saved, 'inode')} saved"
     )

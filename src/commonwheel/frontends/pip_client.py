@@ -6,10 +6,12 @@ interpreter that has it; or what the file ``host`` says, where this one is a cop
 
 What is said to the host is one line of JSON, and so is each of its answers:
 
-* ``{"protocol", "store", "version", "cache_tag", "template"}`` -> ``{"store"}``, the
-  store's folder; or ``{"unsupported"}``, a reason to copy; or ``{"error"}``.
-* ``{"wheel", "name", "scheme", "python", "requested", "direct_url"}``
-  -> ``{"linked": true, "overridden", "scripts"}``; or ``{"linked": false}``: pip is to
+* ``{"protocol", "store", "link_mode", "real", "version", "cache_tag", "template"}`` ->
+  ``{"store"}``, the store's folder; or ``{"unsupported"}``, a reason to copy; or
+  ``{"error"}``.
+* ``{"wheel", "name", "scheme", "plain", "python", "requested", "direct_url",
+  "bytecode"}`` -> ``{"linked": true, "mode", "said", "scripts"}``: how it was done, what
+  pip is to warn of, and the scripts; or ``{"linked": false}``: pip is to
   copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
   is as it was before.
 * ``{"tidy": scheme}`` -> ``{}`` or ``{"error"}``.
@@ -30,7 +32,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of what is said; raised when another commonwheel could not answer it rightly."""
 SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
 _CANCELLED = "Operation cancelled by user"
@@ -52,7 +54,7 @@ class Host:
         """
         command = _command(python)
         self._cancelled = False
-        self._linked = 0
+        self._done: dict[str, int] = {}
         self._opening: dict[str, Any] | None = None
         try:
             # Ctrl-C is for pip, which passes it on when there is something to stop.
@@ -78,13 +80,15 @@ class Host:
         self._process.wait()
         self._out.close()
 
-    def open(self, store: str | None) -> None:
+    def open(self, store: str | None, link_mode: str | None, real: list[str]) -> None:
         """Let it open the store. It does so while pip finds out what to install."""
         template = pip_module("operations.install.wheel").PipScriptMaker.script_template
         self._say(
             {
                 "protocol": PROTOCOL,
                 "store": store,
+                "link_mode": link_mode,
+                "real": real,
                 "version": ".".join(map(str, sys.version_info[:3])),
                 "cache_tag": sys.implementation.cache_tag,
                 "template": template,
@@ -101,10 +105,11 @@ class Host:
                 logger.warning(message, self._opening["unsupported"])
         return self._opening
 
-    def install(self, call: dict[str, Any]) -> bool:
+    def install(self, call: dict[str, Any], plain: bool) -> bool:
         """Install a wheel as the arguments ``call`` of pip's own function say.
 
-        Returns whether it was done; if not, pip's own function has to do it.
+        ``plain``: not into the environment, but into folders of their own. Returns
+        whether it was done; if not, pip's own function has to do it.
 
         :raises InstallationError: pip's error for "this distribution cannot be
             installed"; pip restores the one it has uninstalled before
@@ -123,9 +128,11 @@ class Host:
                 "wheel": os.path.abspath(call["wheel_path"]),
                 "name": call["name"],
                 "scheme": fields(call["scheme"]),
+                "plain": plain,
                 "python": call.get("script_executable") or sys.executable,
                 "requested": bool(call["requested"]),
                 "direct_url": None if direct_url is None else direct_url.to_json(),
+                "bytecode": bool(call.get("pycompile", True)),
             }
         )
         if answer.get("interrupted"):
@@ -134,7 +141,7 @@ class Host:
         if "error" in answer:
             raise failed(answer["error"])
         if answer["linked"]:
-            self._linked += 1
+            self._done[answer["mode"]] = self._done.get(answer["mode"], 0) + 1
             _report(answer, call)
         return bool(answer["linked"])
 
@@ -192,9 +199,13 @@ class Host:
 
     def report(self) -> None:
         """Say what was done, as pip says what it has installed."""
-        if self._linked:
-            what = f"{self._linked} distribution{'' if self._linked == 1 else 's'}"
-            logger.info("Linked %s to the store %s", what, self._opened()["store"])
+        store = self._opened()["store"] if self._done else ""
+        for mode, count in self._done.items():
+            what = f"{count} distribution{'' if count == 1 else 's'}"
+            if mode == "manifest":
+                logger.info("Linked %s to the store %s", what, store)
+            else:
+                logger.info("Installed %s from the store %s (%s)", what, store, mode)
 
 
 def _command(python: str) -> list[str]:
@@ -232,9 +243,8 @@ def fields(scheme: Any) -> dict[str, str]:
 
 
 def _report(answer: dict[str, Any], call: dict[str, Any]) -> None:
-    for path, earlier, later in answer["overridden"]:
-        message = "%s is in %s and in %s; the latter's is used"
-        logger.warning(message, path, earlier, later)
+    for said in answer["said"]:
+        logger.warning("%s", said)
     installer = pip_module("operations.install.wheel")
     explain = getattr(installer, "message_about_scripts_not_on_PATH", None)
     if call.get("warn_script_location") and explain is not None:

@@ -26,7 +26,8 @@ import json
 import logging
 import os
 import sys
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .pip_client import SCHEME, Host, HostError, fields, pip_module
@@ -70,8 +71,9 @@ def register(
     def run_linking(self: Any, options: Options, args: list[str]) -> Any:
         with _told_to_builds(options):
             if getattr(options, "use_shared_store", False):
-                host = _open_host(python, options.shared_store_path)
-                with host, _reaching_builds(through_us), seam.replaced(host):
+                host = _open_host(python, options)
+                beside = _beside_target(command_module, options)
+                with host, _reaching_builds(through_us), seam.replaced(host), beside:
                     status = run(self, options, args)
                     host.report()
                     return status
@@ -99,7 +101,10 @@ class Seam:
         def install_wheel(*args: Any, **kwargs: Any) -> None:
             call = self._signature.bind(*args, **kwargs)
             call.apply_defaults()
-            if not _is_linkable(call.arguments) or not host.install(call.arguments):
+            arguments = call.arguments
+            if _is_editable(arguments) or not host.install(
+                arguments, _is_plain(arguments)
+            ):
                 self.original(*args, **kwargs)
 
         for module in self._modules:
@@ -143,22 +148,63 @@ def _has_methods(command: object, *names: str) -> bool:
     return all(callable(getattr(command, "__dict__", {}).get(name)) for name in names)
 
 
-def _is_linkable(call: dict[str, Any]) -> bool:
-    """Whether the store can serve a distribution; otherwise pip does as ever."""
+def _is_editable(call: dict[str, Any]) -> bool:
+    """Whether a wheel is made for this one installation: then pip does as ever."""
     direct_url = call["direct_url"]
     if direct_url is not None:
         # as text, because pip's objects for it have changed
         described = json.loads(direct_url.to_json())
         if described.get("dir_info", {}).get("editable"):
-            return False  # the wheel is made for this one installation
-    if call["wheel_path"] in os.environ.get(_EDITABLE, "").split(os.pathsep):
-        return False  # so is this, but pip cannot know
+            return True
+    # tox has made some, of which pip cannot know
+    return call["wheel_path"] in os.environ.get(_EDITABLE, "").split(os.pathsep)
+
+
+def _is_plain(call: dict[str, Any]) -> bool:
+    """Whether a wheel goes into folders of its own, not into an environment.
+
+    Those are of ``--target``, ``--prefix``, ``--root`` and ``--user``.
+    """
     given = call["scheme"]
     if _BUILD in given.purelib:
-        return True
-    # --target, --prefix, --root and --user have folders of their own.
+        return False
     own = pip_module("locations").get_scheme(call["name"])
-    return all(getattr(own, key) == getattr(given, key) for key in SCHEME)
+    return any(getattr(own, key) != getattr(given, key) for key in SCHEME)
+
+
+@contextmanager
+def _beside_target(command_module: ModuleType, options: Options) -> Iterator[None]:
+    """While this lasts, pip makes what goes into ``--target`` on its filesystem.
+
+    pip installs into a temporary folder and moves all from there. Between filesystems
+    that is a copy, which shares nothing with the store any more.
+    """
+    target, temporary = options.target_dir, getattr(command_module, "TempDirectory", None)
+    if not target or temporary is None:
+        yield
+        return
+    target = os.path.abspath(target)
+    above = target
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    if os.stat(above).st_dev == os.stat(tempfile.gettempdir()).st_dev:
+        yield
+        return
+
+    def beside(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("kind") != "target":
+            return temporary(*args, **kwargs)
+        os.makedirs(target, exist_ok=True)
+        folder = tempfile.mkdtemp(dir=target, prefix=".pip-target-")
+        return temporary(path=folder, delete=True, kind="target")
+
+    command_module.TempDirectory = beside  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        command_module.TempDirectory = temporary  # type: ignore[attr-defined]
+        with suppress(OSError):
+            os.rmdir(target)  # if nothing was installed
 
 
 @contextmanager
@@ -174,6 +220,10 @@ def _told_to_builds(options: Options) -> Iterator[None]:
         told["PIP_USE_SHARED_STORE"] = "1"
         if options.shared_store_path:
             told["PIP_SHARED_STORE_PATH"] = os.path.abspath(options.shared_store_path)
+        if options.shared_store_link_mode:
+            told["PIP_SHARED_STORE_LINK_MODE"] = options.shared_store_link_mode
+        if options.shared_store_real:
+            told["PIP_SHARED_STORE_REAL"] = " ".join(options.shared_store_real)
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
@@ -222,14 +272,18 @@ def _tidying(python: str) -> Iterator[None]:
             logger.warning(message, reason)
 
 
-def _open_host(python: str, store: str | None) -> Host:
+def _open_host(python: str, options: Options) -> Host:
     """Start commonwheel and let it open its store."""
     try:
         host = Host(python)
     except HostError as error:
         failed = pip_module("exceptions").CommandError
         raise failed(f"--use-shared-store: {error}") from error
-    host.open(store)
+    host.open(
+        options.shared_store_path,
+        options.shared_store_link_mode,
+        options.shared_store_real,
+    )
     return host
 
 
@@ -259,6 +313,25 @@ def _add_options(group: optparse.OptionGroup) -> None:
         default=None,
         help="The folder of the shared store (default: COMMONWHEEL_STORE, or a folder "
         "of the user's data).",
+    )
+    group.add_option(
+        "--shared-store-link-mode",
+        dest="shared_store_link_mode",
+        metavar="mode",
+        type="choice",
+        choices=["manifest", "auto", "reflink", "hardlink", "copy"],
+        default=None,
+        help="How distributions get from the shared store into the environment: "
+        "manifest (links, the default), or real files: reflink, hardlink, copy, or auto "
+        "for the first of these that works.",
+    )
+    group.add_option(
+        "--shared-store-real",
+        dest="shared_store_real",
+        metavar="names",
+        action="append",
+        default=[],
+        help="Install these distributions as real files, whatever the link mode.",
     )
 
 

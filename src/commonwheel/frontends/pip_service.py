@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from packaging.utils import canonicalize_name
 
 from commonwheel import installed, manifest
+from commonwheel.apply import Applied
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
 from commonwheel.frontends import settings
 from commonwheel.frontends.pip_client import PROTOCOL
 from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.installation import INSTALLER
+from commonwheel.link_mode import LinkChoice
 from commonwheel.maintenance.strays import remove_strays
 from commonwheel.plan import Plan
 from commonwheel.store import Store
@@ -43,6 +48,8 @@ class _Service:
     def __init__(self) -> None:
         self._store: Store
         self._python: Message
+        self._links: LinkChoice
+        self._said: set[str] = set()
         self._never_linked: dict[Path, set[str]] = {}
         self._working = False
 
@@ -80,37 +87,52 @@ class _Service:
             return {"unsupported": f"Python {question['version']} cannot be linked into"}
         self._python = question
         self._store = Store(settings.store_path(question["store"]))
+        self._links = settings.link_choice(question["link_mode"], question["real"])
         return {"store": str(self._store.root)}
 
     def _install(self, question: Message) -> Message:
         environment = self._environment(question["scheme"], question["python"])
-        if canonicalize_name(question["name"]) in self._kept_real(environment):
+        environment = replace(environment, plain=question["plain"])
+        if not environment.plain and canonicalize_name(
+            question["name"]
+        ) in self._kept_real(environment):
             return {"linked": False}
         request = WheelRequest(
             Path(question["wheel"]),
             requested=question["requested"],
             direct_url=question["direct_url"],
             header_folder=os.path.basename(question["scheme"]["headers"]),
+            installer="pip" if environment.plain else INSTALLER,
+            bytecode=question["bytecode"],
         )
         name = question["name"]
         before = _manifests(name, environment)
         try:
-            plan = install_wheels(
+            done = install_wheels(
                 [request],
                 environment,
                 self._store,
+                links=self._links,
                 script_template=self._python["template"],
             )
         except KeyboardInterrupt:
             if _manifests(name, environment) - before:
                 # It came when all was done.
-                return {"linked": True, "overridden": [], "scripts": []}
+                return {"linked": True, "mode": "manifest", "said": [], "scripts": []}
             raise
         return {
             "linked": True,
-            "overridden": plan.overridden,
-            "scripts": _scripts(plan),
+            "mode": next(iter(done.modes.values())).value,
+            "said": list(self._unsaid(done)),
+            "scripts": _scripts(done.plan),
         }
+
+    def _unsaid(self, done: Applied) -> Iterator[str]:
+        """What pip is to warn of, nothing twice."""
+        for remark in done.remarks():
+            if remark not in self._said:
+                self._said.add(remark)
+                yield remark
 
     def _tidy(self, question: Message) -> Message:
         self._python = {"version": "", "cache_tag": ""}

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
 from platformdirs import user_data_path
+
+from commonwheel.errors import InvalidSetting
+from commonwheel.link_mode import LinkChoice, LinkMode
 
 STORE = "COMMONWHEEL_STORE"
 """The environment variable that names the store's folder."""
+LINK_MODE = "COMMONWHEEL_LINK_MODE"
+"""The environment variable that says how distributions get into environments."""
+REAL = "COMMONWHEEL_REAL"
+"""The environment variable that names distributions to install as real files."""
+LINK_MODES = tuple(mode.value for mode in LinkMode)
 
 
 def store_path(given: str | None) -> Path:
@@ -20,3 +31,22 @@ def store_path(given: str | None) -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return user_data_path("commonwheel") / "store"
+
+
+def link_choice(mode: str | None = None, real: Iterable[str] = ()) -> LinkChoice:
+    """How distributions get into environments.
+
+    ``mode`` is one of :data:`LINK_MODES`, else ``COMMONWHEEL_LINK_MODE``, else link
+    manifests. ``real`` are lists of names, separated by commas or spaces; those of
+    ``COMMONWHEEL_REAL`` are added.
+
+    :raises InvalidSetting: the variable names no link mode
+    """
+    chosen = mode or os.environ.get(LINK_MODE) or LinkMode.MANIFEST.value
+    if chosen not in LINK_MODES:
+        reason = f"choose one of {', '.join(LINK_MODES)}"
+        raise InvalidSetting(LINK_MODE, chosen, reason)
+    names = re.split(r"[\s,]+", " ".join((*real, os.environ.get(REAL, ""))))
+    return LinkChoice(
+        LinkMode(chosen), frozenset(canonicalize_name(name) for name in names if name)
+    )

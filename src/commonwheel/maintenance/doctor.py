@@ -70,16 +70,18 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
     renew = f"commonwheel install --python {_quoted(environment)}"
-    yield from _check_runtime(site, environment, renew)
-    yield from _check_start(site, environment, renew)
+    if (site / manifest.VIEW).is_dir():
+        yield from _check_runtime(site, environment, renew)
+        yield from _check_start(site, environment, renew)
     yield from _check_host(site, environment)
     mend = _Mend(environment, any((site / name).exists() for name in _PIP_HAS_THE_OPTION))
     found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:
-        yield from _check_entry(link, mend)
+        if link.is_linked:
+            yield from _check_entry(link, mend)
         yield from _check_metadata(site, link, mend)
-    yield from _check_view(site, found)
+    yield from _check_view(site, [link for link in found if link.is_linked])
 
 
 def _check_runtime(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Status: what an environment links to, and what that saves. Changes nothing."""
+"""Status: what an environment has from a store, and what that saves. Changes nothing."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from commonwheel import installed, manifest, record
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
+from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.store import bytecode_of, read_entry
 
 
 @dataclass(frozen=True)
 class LinkedDistribution:
-    """One distribution that an environment links to."""
+    """One distribution that an environment has from a store."""
 
     name: str
     version: str
     entry: Path
     """The entry's folder."""
+    mode: LinkMode
+    """How it got here."""
     present: bool
     """Whether the entry is there and readable."""
     bytes_saved: int
-    """Of files that are in the store alone: modules, data and bytecode."""
+    """Of modules and data, and of bytecode if it is linked, that are in the store alone
+    or share their data with it."""
     inodes_saved: int
     """Files and folders that copying would have made, less those that linking made."""
 
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """What an environment links to."""
+    """What an environment has from a store."""
 
     environment: Environment
     linked: tuple[LinkedDistribution, ...]
     plain: int
-    """How many distributions it holds that are not linked."""
+    """How many others it holds."""
 
     @property
     def bytes_saved(self) -> int:
@@ -50,7 +54,7 @@ class EnvironmentStatus:
 
 
 def status(environment: Environment) -> EnvironmentStatus:
-    """What ``environment`` links to.
+    """What ``environment`` has from a store.
 
     :raises ValueError: a manifest is damaged; names it
     :raises OSError: the environment is not readable
@@ -74,19 +78,27 @@ def _describe(site: Path, link: Manifest, cache_tag: str) -> LinkedDistribution:
         entry = read_entry(link.entry)
     except InvalidStore:
         entry = None
-    if entry is None:
-        size, inodes = 0, 0
-    else:
-        size, inodes = _weigh(entry, cache_tag)
+    size, inodes = 0, 0
+    if entry is not None:
+        size, inodes = _weigh(entry, link.mode, cache_tag)
+    if link.is_linked and entry is not None:
         inodes -= _made_by_linking(site / link.metadata / "RECORD")
     return LinkedDistribution(
-        link.name, link.version, link.entry, entry is not None, size, inodes
+        link.name, link.version, link.entry, link.mode, entry is not None, size, inodes
     )
 
 
-def _weigh(entry: Entry, cache_tag: str) -> tuple[int, int]:
-    """Bytes and inodes of what is in the store alone, for one Python."""
+def _weigh(entry: Entry, mode: LinkMode, cache_tag: str) -> tuple[int, int]:
+    """Bytes and inodes of what is in the store alone, for one Python.
+
+    Bytecode of real files is a file of its own.
+    """
     description = entry.description
+    if mode is LinkMode.COPY:
+        return 0, 0
+    if mode is not LinkMode.MANIFEST:
+        shared = description.files - len(description.real)
+        return description.size, shared if mode is LinkMode.HARDLINK else 0
     compiled, compiled_size = bytecode_of(entry, cache_tag) or (0, 0)
     real_size = sum(file.size for file in description.real)
     return (

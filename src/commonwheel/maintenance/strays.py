@@ -46,8 +46,8 @@ def _strays(site: Path) -> Iterator[Path]:
                 yield site / top_level
     yield from _strays_of_view(
         site / manifest.VIEW,
-        tuple(f"{each.entry}{os.sep}" for each in installed),
-        {view.marker(each.name) for each in installed},
+        tuple(f"{each.entry}{os.sep}" for each in installed if each.is_linked),
+        {view.marker(each.name) for each in installed if each.is_linked},
     )
 
 

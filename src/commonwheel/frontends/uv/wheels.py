@@ -137,12 +137,14 @@ def _install(pins: tuple[Pin, ...], environment: Environment) -> frozenset[str]:
     What an environment is mended with is not linked: it is left to uv, too.
     """
     store = Store(settings.store_path(None))
-    plan = sync_plan.plan_sync(pins, environment, store, inexact=True)
+    links = settings.link_choice()
+    plan = sync_plan.plan_sync(pins, environment, store, links=links, inexact=True)
     plan = _anew(replace(plan, projects=()), environment)
     linked = frozenset(p.name for p in (*(p for p, _ in plan.linked), *plan.fetched))
     if linked:
         with arguments.progress() as progress:
-            sync.carry_out(plan, environment, store, HostPip(), progress)
+            done = sync.carry_out(plan, environment, store, HostPip(), progress)
+        arguments.explain(done)
     return linked
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from commonwheel.apply import Applied
 from commonwheel.environment import Environment, of_interpreter
-from commonwheel.plan import Plan
+from commonwheel.frontends import settings
 
 Verbs = argparse._SubParsersAction  # noqa: SLF001  argparse has no other name for it
 Progress = Callable[[str, int, int], object]
@@ -45,6 +46,24 @@ def add_store(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--store", metavar="DIR", help="the store's folder")
 
 
+def add_links(verb: argparse.ArgumentParser) -> None:
+    """``--link-mode`` and ``--real``; see :func:`commonwheel.frontends.settings`."""
+    verb.add_argument(
+        "--link-mode",
+        choices=settings.LINK_MODES,
+        metavar="MODE",
+        help="manifest (links, the default), or real files: reflink, hardlink, copy, or "
+        "auto for the first of the three that works",
+    )
+    verb.add_argument(
+        "--real",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="install these distributions as real files (may be given more than once)",
+    )
+
+
 def add_json(verb: argparse.ArgumentParser, what: str = "what was done") -> None:
     """``--json``."""
     verb.add_argument("--json", action="store_true", help=f"print {what} as JSON")
@@ -52,8 +71,12 @@ def add_json(verb: argparse.ArgumentParser, what: str = "what was done") -> None
 
 def environment(given: Path | None) -> Environment:
     """The environment that was named, else the active one, else commonwheel's own."""
-    active = os.environ.get("VIRTUAL_ENV")
-    return of_interpreter(given or Path(active or sys.executable))
+    return of_interpreter(python(given))
+
+
+def python(given: Path | None) -> Path:
+    """The interpreter, or the environment's folder, that :func:`environment` asks."""
+    return given or Path(os.environ.get("VIRTUAL_ENV") or sys.executable)
 
 
 @contextmanager
@@ -74,11 +97,10 @@ def complain(kind: str, message: object) -> None:
     print(f"commonwheel: {kind}: {message}", file=sys.stderr)
 
 
-def warn_of_overridden(plan: Plan) -> None:
-    """Say which files two distributions have."""
-    for path, earlier, later in plan.overridden:
-        message = f"{path} is in {earlier} and in {later}; the latter's is used"
-        complain("warning", message)
+def explain(done: Applied) -> None:
+    """Say what was not as it was wanted."""
+    for remark in done.remarks():
+        complain("warning", remark)
 
 
 def print_json(data: object) -> None:
@@ -86,15 +108,20 @@ def print_json(data: object) -> None:
     print(json.dumps(data, indent=1))
 
 
-def describe_plan(plan: Plan) -> dict[str, object]:
-    """What a plan has installed and removed, for JSON."""
+def describe(done: Applied) -> dict[str, object]:
+    """What was installed and removed, for JSON."""
     return {
         "installed": [
-            {"name": each.name, "version": each.version, "site": str(each.site)}
-            for each in plan.installations
+            {
+                "name": each.name,
+                "version": each.version,
+                "site": str(each.site),
+                "mode": done.modes[each.name].value,
+            }
+            for each in done.plan.installations
         ],
         "removed": [
             {"name": each.name, "version": each.version, "site": str(each.site)}
-            for each in plan.removals
+            for each in done.plan.removals
         ],
     }

@@ -42,7 +42,10 @@ def _describe(found: EnvironmentStatus) -> dict[str, object]:
     return {
         "python": str(found.environment.python),
         "version": found.environment.version,
-        "linked": [asdict(each) | {"entry": str(each.entry)} for each in found.linked],
+        "linked": [
+            asdict(each) | {"entry": str(each.entry), "mode": each.mode.value}
+            for each in found.linked
+        ],
         "copied": found.plain,
         "bytes_saved": found.bytes_saved,
         "inodes_saved": found.inodes_saved,

@@ -28,6 +28,8 @@ class Arguments(argparse.Namespace):
     lock: Path
     python: Path | None
     store: str | None
+    link_mode: str | None
+    real: list[str]
     extra: list[str]
     all_extras: bool
     group: list[str]
@@ -52,6 +54,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
     )
     arguments.add_python(verb)
     arguments.add_store(verb)
+    arguments.add_links(verb)
     verb.add_argument(
         "--extra", action="append", default=[], metavar="NAME", help="of the lock"
     )
@@ -103,6 +106,7 @@ def run(asked: Arguments) -> int:
         pins,
         environment,
         store,
+        links=settings.link_choice(asked.link_mode, asked.real),
         inexact=asked.inexact,
         require_hashes=asked.require_hashes or lock.require_hashes,
         allow_sdist=asked.allow_sdist,
@@ -127,7 +131,7 @@ def run(asked: Arguments) -> int:
             with changing(environment):
                 pass  # clears away what it was making
             remove_strays(environment)
-        arguments.warn_of_overridden(done)
+        arguments.explain(done)
         print(_summary(plan), file=sys.stderr)
     if asked.json:
         arguments.print_json(_described(plan))

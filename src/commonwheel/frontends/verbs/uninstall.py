@@ -31,10 +31,10 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     asked_for = {canonicalize_name(name): name for name in asked.names}
-    plan = uninstall(list(asked_for), arguments.environment(asked.python))
+    done = uninstall(list(asked_for), arguments.environment(asked.python))
     if asked.json:
-        arguments.print_json(arguments.describe_plan(plan))
-    missing = asked_for.keys() - {each.name for each in plan.removals}
+        arguments.print_json(arguments.describe(done))
+    missing = asked_for.keys() - {each.name for each in done.plan.removals}
     for name in sorted(missing):
         arguments.complain("error", f"{asked_for[name]!r} is not installed")
     return 1 if missing else 0
