@@ -41,5 +41,5 @@ def _shown(folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
         if path.is_dir():
             if name != "__pycache__":
                 yield from _shown(path, f"{prefix}{name}/")
-        elif not name.endswith(".commonwheel"):
+        elif not name.endswith((".commonwheel", ".kept")):
             yield prefix + name, path.read_text()

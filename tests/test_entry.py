@@ -20,6 +20,8 @@ def description(tmp_path: Path) -> Description:
         {"p/__init__.py": "", "one.pth": ""},
         scripts={"one": "p:main"},
         data={"share/x": ""},
+        beside=("n/b/lib",),
+        above=("$ORIGIN/../../../lib",),
     ).description
 
 

@@ -28,6 +28,32 @@ def test_links_show_every_file_once(paths: set[str]) -> None:
         assert not above or above not in {path.rpartition("/")[0] for path in paths}
 
 
+@given(st.sets(FILES), st.sets(st.builds("/".join, st.lists(PARTS, min_size=1))))
+def test_links_leave_opened_folders_and_those_above_real(
+    paths: set[str], opened: set[str]
+) -> None:
+    links = tree.links(paths, opened)
+    folders = tuple(link for link in links if link.endswith("/"))
+    for path in paths:
+        assert (path in links) + path.startswith(folders) == 1
+    for folder in opened:
+        assert not f"{folder}/".startswith(folders)
+    # and nothing else changes
+    beside = {f"other/{path}" for path in paths}
+    assert set(tree.links(paths | beside, opened)) == {*links, *tree.links(beside)}
+
+
+def test_links_of_an_opened_folder() -> None:
+    paths = ["p/__init__.py", "p/lib/x.so", "p/lib/data/x", "p/sub/x.py", "p.libs/x.so"]
+    assert tree.links(paths, ["p/lib"]) == (
+        "p.libs/",
+        "p/__init__.py",
+        "p/lib/data/",
+        "p/lib/x.so",
+        "p/sub/",
+    )
+
+
 def test_folders() -> None:
     assert tree.folders(["x", "a/x", "b/c/x"]) == {"a", "b", "b/c"}
 

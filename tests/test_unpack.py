@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from binary_files import elf
 from commonwheel import unpack, wheel
 from commonwheel.wheel import Area
 from wheel_file import hash_and_size, write_wheel
@@ -24,7 +25,9 @@ def test_what_an_entry_says(tmp_path: Path) -> None:
         executable=["sample-1.0.data/scripts/run"],
         tag="py2.py3-none-any",
     )
-    description = unpack.describe(wheel.read(path), "the-id", "ab" * 32)
+    archive, root = wheel.read(path), tmp_path / "entry"
+    unpack.extract(archive, root)
+    description = unpack.describe(archive, root, "the-id", "ab" * 32)
     assert (description.id, description.sha256) == ("the-id", "ab" * 32)
     assert description.filename == path.name
     assert description.tags == ("py2-none-any", "py3-none-any")
@@ -35,6 +38,22 @@ def test_what_an_entry_says(tmp_path: Path) -> None:
     assert (description.files, description.folders, description.size) == (4, 3, 6)
     start_up = description.real[0]
     assert (start_up.hash, str(start_up.size)) == hash_and_size(b"1")
+
+
+def test_what_an_entry_says_of_binaries_that_look_outside(tmp_path: Path) -> None:
+    search = "$ORIGIN/../../b/lib:$ORIGIN/../../../../lib"
+    files = {
+        "n/a/__init__.py": "",
+        "n/a/lib/liba.so.1": elf(["libb.so.1", "libc.so.6"], search),
+        "n/a/share/x": "",
+    }
+    archive = wheel.read(write_wheel(tmp_path, files))
+    unpack.extract(archive, tmp_path / "entry")
+    description = unpack.describe(archive, tmp_path / "entry", "the-id", "ab" * 32)
+    assert description.links == ("n/a/__init__.py", "n/a/lib/liba.so.1", "n/a/share/")
+    assert description.beside == ("n/b/lib",)
+    assert description.above == ("$ORIGIN/../../../../lib",)
+    assert description.wanted == ("libb.so.1",)
 
 
 def test_record_has_the_rows_that_are_the_same_everywhere(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def remove(environment: Environment, name: str, by: str) -> None:
             apply(plan_removal([name], environment))
     elif list(site.glob(f"{name}-*.dist-info")):
         getattr(uninstallers, by)(site, name)
+        with changing(environment):
+            apply(plan_removal([], environment))
 
 
 def check_records(site: Path) -> None:
@@ -109,6 +111,30 @@ def check_records(site: Path) -> None:
         if os.path.basename(current) != "__pycache__" and name != KEEPER
     ]
     assert sorted(listed) == sorted(there)
+
+
+class Claims:
+    """Which distributions have a file, and whose is the one that is there."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, dict[str, str]] = {}
+
+    def add(self, name: str, files: dict[str, str]) -> None:
+        for path, content in files.items():
+            self.by_path.setdefault(path, {})[name] = content
+
+    def drop(self, names: set[str]) -> None:
+        """Of several that were hidden the first by name is shown again."""
+        for path, claims in self.by_path.items():
+            left = {name: each for name, each in claims.items() if name not in names}
+            if left and [*claims][-1] in names:
+                first = min(left)
+                content = left.pop(first)
+                left[first] = content
+            self.by_path[path] = left
+
+    def shown(self) -> dict[str, str]:
+        return {path: [*each.values()][-1] for path, each in self.by_path.items() if each}
 
 
 def check_bytecode(view: Path, files: dict[str, str]) -> None:
@@ -133,25 +159,22 @@ def test_shows_what_copying_would_give(steps: list[Install | Remove]) -> None:
         environment = make_environment(Path(folder, "environment"))
         site = environment.scheme.purelib
         view = site / manifest.VIEW
-        owners: dict[str, tuple[str, str]] = {}
+        claims = Claims()
         for step in steps:
             if isinstance(step, Install):
                 entries = [wheel.entry(Path(folder, "store")) for wheel in step.wheels]
                 install(environment, *entries)
-                gone = {wheel.name for wheel in step.wheels}
+                claims.drop({wheel.name for wheel in step.wheels})
+                for wheel in step.wheels:
+                    claims.add(wheel.name, wheel.contents())
             else:
                 remove(environment, step.name, step.by)
-                gone = {step.name}
-            owners = {p: owner for p, owner in owners.items() if owner[0] not in gone}
-            if isinstance(step, Install):
-                for wheel in step.wheels:
-                    for path, content in wheel.contents().items():
-                        owners[path] = (wheel.name, content)
-            expected = {path: content for path, (_, content) in owners.items()}
+                claims.drop({step.name})
+            expected = claims.shown()
             assert shown(view) == expected
             check_records(site)
             check_bytecode(view, expected)
-        for name in {name for name, _ in owners.values()} | set("abcd"):
+        for name in "abcd":
             remove(environment, name, "pip")
         if view.exists():
             assert os.listdir(view) == [KEEPER]

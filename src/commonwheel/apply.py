@@ -143,6 +143,8 @@ def _make_importable(plan: Plan, change: _Change) -> None:
     for site, split in plan.splits:
         change.split(site, split)
     change.remove(plan.dropped)
+    for site, link in plan.shown:
+        change.show(site, link)
     for installation in plan.installations:
         change.link(installation)
 
@@ -272,6 +274,12 @@ class _Change:
             path.touch()
         self._put(folder, site / manifest.VIEW / split.path)
 
+    def show(self, site: Path, link: Link) -> None:
+        """Make a link of the view."""
+        view = str(site / manifest.VIEW)
+        self._make_view_folder(view, os.path.dirname(link.path))
+        self._show(f"{view}/{link.path}", link)
+
     def link(self, installation: Installation) -> None:
         """Make a distribution importable."""
         view = str(installation.site / manifest.VIEW)
@@ -281,8 +289,7 @@ class _Change:
             if not path.exists():
                 self.write(RealFile(path, content=b""))
         for link in installation.links:
-            self._make_view_folder(view, os.path.dirname(link.path))
-            self._show(f"{view}/{link.path}", link)
+            self.show(installation.site, link)
         for file in installation.files:
             self.write(file, installation.mode)
         self._note(installation)
@@ -302,7 +309,7 @@ class _Change:
 
     def publish_metadata(self, installation: Installation) -> None:
         """Write a ``.dist-info`` folder aside and put it in its place."""
-        share = self._link_or_copy
+        share: Callable[[Path, Path], object] = self._link_or_copy
         if installation.mode is not LinkMode.MANIFEST:
             share = self._shared(installation.mode).place
         staged = self._new_name()

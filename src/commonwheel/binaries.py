@@ -35,6 +35,7 @@ _ORIGINS = ("$ORIGIN", "${ORIGIN}", "@loader_path")
 """What stands for the folder of the binary itself, at the beginning of a path."""
 
 _QT = re.compile(r"(lib)?Qt\d?[A-Z]")
+"""Names of Qt's libraries."""
 
 _MOST = 1 << 14
 """Of whatever a binary has a table of. Real ones have some hundreds."""
@@ -313,10 +314,8 @@ def _read_elf(data: _Data) -> Binary:
         data.unpack(end + layout.segment, table + number * size)
         for number in range(min(count, _MOST))
     ]
-    tags: list[tuple[int, int]] = []
-    for kind, offset, _, length in segments:
-        if kind == _PT_DYNAMIC:
-            tags.extend(_elf_tags(data, end + layout.tag, offset, length))
+    dynamic = [(at, length) for kind, at, _, length in segments if kind == _PT_DYNAMIC]
+    tags = list(_elf_tags(data, end + layout.tag, *dynamic[0])) if dynamic else []
     strings = _elf_strings(tags, segments) if tags else 0
 
     def named(*kinds: int) -> list[str]:
@@ -375,7 +374,10 @@ _LC_LOADING = frozenset({0x0C, 0x20, 0x80000018, 0x8000001F, 0x80000023})
 
 
 def _read_mach_o(data: _Data) -> Binary:
-    end, header = _MACH_O[data.take(0, 4)]
+    magic = data.take(0, 4)
+    if magic not in _MACH_O:
+        raise _Damaged  # a part of a fat file may be an archive of objects
+    end, header = _MACH_O[magic]
     kind, count = data.unpack(f"{end}II", 12)
     needed: list[str] = []
     search: list[str] = []
@@ -415,6 +417,8 @@ def _read_fat(data: _Data) -> Binary:
 
 _PE_DIRECTORIES = {0x10B: 96, 0x20B: 112}
 """Where in the optional header they begin: PE32, PE32+."""
+_PE_MOST_SECTIONS = 96
+"""That Windows loads."""
 
 
 def _read_pe(data: _Data) -> Binary:
@@ -434,7 +438,7 @@ def _read_pe(data: _Data) -> Binary:
         ],
         sections=[
             data.unpack("<III", optional + size + number * 40 + 12)
-            for number in range(min(sections, _MOST))
+            for number in range(min(sections, _PE_MOST_SECTIONS))
         ],
     )
     imports = found.names(_PE_IMPORTS, "<12xI4x"), found.names(_PE_DELAYED, "<4xI24x")

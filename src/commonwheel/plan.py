@@ -6,6 +6,7 @@ looks at it. All paths in it are absolute, except where a field says otherwise.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.placement import place
 from commonwheel.removal import Removal, plan_removals
-from commonwheel.view import Amendment, Split, ViewPlan
+from commonwheel.view import Amendment, Link, Split, ViewPlan
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Plan:
     """RECORD files of other distributions, amended."""
     dropped: tuple[Path, ...]
     """Links and bytecode that must not stay; some may not exist."""
+    shown: tuple[tuple[Path, Link], ...]
+    """Links of other distributions that change their place, with their site-packages."""
     installations: tuple[Installation, ...]
     removals: tuple[Removal, ...]
     overridden: tuple[tuple[str, str, str], ...] = ()
@@ -75,11 +78,17 @@ def plan_links(
         site: _plan_view(site, group, environment, gone)
         for site, group in by_site.items()
     }
+    removals = tuple(plan_removals(gone, environment))
+    if removals or not requests:
+        for site in _linked_sites(environment):
+            planned = ViewPlan(site, environment.cache_tag, without=gone)
+            views.setdefault(site, planned).restore()
+    shown = tuple((site, link) for site, view in views.items() for link in view.moved())
     installations = tuple(
         _plan_installation(request, environment, views, template) for request in requests
     )
-    removals = tuple(plan_removals(gone, environment))
     written = {path for each in installations for path in installation.paths(each)}
+    written |= {_in_view(site, link) for site, link in shown}
     main = environment.sites[:1] if additions else ()
     sites = tuple(dict.fromkeys((*by_site, *_linked_sites(environment), *main)))
     return Plan(
@@ -95,17 +104,9 @@ def plan_links(
         splits=tuple(
             (site, split) for site, view in views.items() for split in view.splits()
         ),
-        records=tuple(
-            _amended_record(site, view.manifests[amendment.name], amendment)
-            for site, view in views.items()
-            for amendment in view.amendments()
-        ),
+        records=_amended_records(views),
         dropped=(
-            *(
-                site / manifest.VIEW / path
-                for site, view in views.items()
-                for path in view.dropped
-            ),
+            *_dropped(views),
             # unchecked, so an older runtime's would be run instead of this one
             *(
                 site / runtime.bytecode_name(environment.cache_tag)
@@ -113,11 +114,9 @@ def plan_links(
                 if not runtime_bytecode
             ),
         ),
+        shown=shown,
         installations=installations,
-        removals=tuple(
-            replace(each, paths=tuple(p for p in each.paths if p not in written))
-            for each in removals
-        ),
+        removals=_without(removals, written),
         overridden=(
             *(each for view in views.values() for each in view.overridden),
             *overlap.of_real_files(installations, removals, environment),
@@ -180,10 +179,59 @@ def _changed(site: Path, wanted: Mapping[str, bytes]) -> Iterator[RealFile]:
 def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
     """What it takes to uninstall the distributions ``names`` (normalized).
 
+    Without names it is what shows files again that others have hidden which are gone.
+
     :raises InvalidEnvironment: one of them cannot be removed
     """
-    removals = tuple(plan_removals(frozenset(names), environment))
-    return Plan((), (), (), (), (), (), removals)
+    gone = frozenset(names)
+    views = {
+        site: ViewPlan(site, environment.cache_tag, without=gone)
+        for site in _linked_sites(environment)
+    }
+    for view in views.values():
+        view.restore()
+    shown = tuple((site, link) for site, view in views.items() for link in view.moved())
+    return Plan(
+        sites=tuple(dict.fromkeys(site for site, _ in shown)),
+        runtime=(),
+        splits=(),
+        records=_amended_records(views),
+        dropped=_dropped(views),
+        shown=shown,
+        installations=(),
+        removals=_without(
+            plan_removals(gone, environment), {_in_view(*each) for each in shown}
+        ),
+    )
+
+
+def _without(removals: Iterable[Removal], written: set[Path]) -> tuple[Removal, ...]:
+    """The removals, but for what is written anew."""
+    return tuple(
+        replace(each, paths=tuple(path for path in each.paths if path not in written))
+        for each in removals
+    )
+
+
+def _in_view(site: Path, link: Link) -> Path:
+    """As a :class:`~commonwheel.removal.Removal` has it."""
+    return Path(os.path.realpath(site), manifest.VIEW, link.path)
+
+
+def _dropped(views: Mapping[Path, ViewPlan]) -> tuple[Path, ...]:
+    return tuple(
+        site / manifest.VIEW / path
+        for site, view in views.items()
+        for path in view.dropped
+    )
+
+
+def _amended_records(views: Mapping[Path, ViewPlan]) -> tuple[RealFile, ...]:
+    return tuple(
+        _amended_record(site, view.manifests[amendment.name], amendment)
+        for site, view in views.items()
+        for amendment in view.amendments()
+    )
 
 
 def _plan_view(

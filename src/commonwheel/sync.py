@@ -32,7 +32,7 @@ from commonwheel.plan import Plan
 from commonwheel.store import Store
 from commonwheel.sync_plan import SyncPlan
 
-_NOTHING = Applied(Plan((), (), (), (), (), (), ()), {})
+_NOTHING = Applied(Plan((), (), (), (), (), (), (), ()), {})
 
 
 class Host(Protocol):

@@ -8,6 +8,7 @@ links.
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ KEEPER = ".commonwheel"
 """An empty file in the view that no RECORD lists. Without it pip, which looks at files
 only, takes the view for a folder of the distribution it uninstalls once that one's links
 are the only *files* there, and removes the links to folders with it."""
+_KEPT = ".kept"
 
 
 def marker(name: str) -> str:
@@ -37,6 +39,24 @@ def marker(name: str) -> str:
 def is_marker(file: str) -> bool:
     """Whether ``file`` is the name of a marker, of whatever distribution."""
     return file.startswith(".") and file.endswith(".commonwheel") and file != KEEPER
+
+
+def kept(path: str, name: str) -> str:
+    """Where the link of distribution ``name`` waits whose place another one has taken.
+
+    It takes it again when the other is gone.
+    """
+    folder, file = os.path.split(path)
+    return os.path.join(folder, f".{name}.{file}{_KEPT}")
+
+
+def hidden_by(path: str) -> tuple[str, str] | None:
+    """The place that a kept link waits for, and whose it is; None of any other path."""
+    folder, file = os.path.split(path)
+    if not file.startswith(".") or not file.endswith(_KEPT):
+        return None
+    name, _, file = file[1:].removesuffix(_KEPT).partition(".")
+    return os.path.join(folder, file), name
 
 
 @dataclass(frozen=True)
@@ -68,7 +88,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Amendment:
-    """How the rows of a distribution change whose link was split or taken over."""
+    """How the rows of a distribution change: its links are split, hidden, shown again."""
 
     name: str
     gained: tuple[str, ...]
@@ -85,6 +105,16 @@ class _Shown:
     owner: str
 
 
+@dataclass(frozen=True)
+class _Move:
+    """A link of a distribution on disk that is hidden, or shown again."""
+
+    owner: str
+    gained: tuple[str, ...]
+    """Relative to the view."""
+    lost: tuple[str, ...]
+
+
 _FOLDER = object()
 """A real folder of the view."""
 
@@ -98,7 +128,8 @@ class ViewPlan:
     def __init__(self, site: Path, cache_tag: str, without: Iterable[str]) -> None:
         """``without``: distributions whose links are to be seen as gone."""
         self.overridden: list[tuple[str, str, str]] = []
-        """Files that two distributions have: path, the earlier, the later one."""
+        """Files that two distributions have and that differ: path, the earlier, the later
+        one."""
         self.dropped: dict[str, None] = {}
         """Links on disk, relative to the view, that must not stay."""
         self._site = site
@@ -111,6 +142,7 @@ class ViewPlan:
         self._added: set[str] = set()
         self._markers: dict[str, set[str]] = {}
         self._owners: dict[str, bool] = {}
+        self._moves: list[_Move] = []
 
     @cached_property
     def manifests(self) -> dict[str, Manifest]:
@@ -136,6 +168,38 @@ class ViewPlan:
         for path in entry.description.links:
             target = f"{entry.tree}/{path}".rstrip("/")
             self._show(path.rstrip("/"), _Shown(target, path.endswith("/"), name))
+
+    def restore(self) -> None:
+        """Show again what was hidden by distributions that are gone."""
+        for current, folders, names in os.walk(self._root):
+            for name in sorted((*folders, *names)):
+                waiting = os.path.relpath(os.path.join(current, name), self._root)
+                place = hidden_by(waiting)
+                if place is not None:
+                    self._show_again(waiting, place[0])
+
+    def _show_again(self, waiting: str, path: str) -> None:
+        there = self._node(waiting)
+        if not isinstance(there, _Shown) or self._node(path) is not None:
+            return
+        self._nodes.pop(waiting)
+        self.dropped[waiting] = None
+        self._link(path, there)
+        compiled = bytecode.path_of(path, self._cache_tag)
+        gained = [each for each in (path, compiled) if each in self._nodes]
+        self._moves.append(_Move(there.owner, tuple(gained), (waiting,)))
+
+    def moved(self) -> Iterator[Link]:
+        """Links of distributions on disk that are in another place than before.
+
+        Those in a split are among its links.
+        """
+        for move in self._moves:
+            for path in move.gained:
+                shown = self._nodes.get(path)
+                inside = any(path.startswith(f"{split}/") for split in self._split)
+                if isinstance(shown, _Shown) and not inside:
+                    yield Link(path, shown.target)
 
     def owned(self, name: str) -> tuple[tuple[Link, ...], tuple[str, ...]]:
         """The links of the distribution ``name``, and its markers; once all are added."""
@@ -182,12 +246,12 @@ class ViewPlan:
             lost.setdefault(before.owner, []).append(split.path)
             shown = [link.path for link in split.links]
             gained.setdefault(before.owner, []).extend((*shown, *split.markers))
-        for path, earlier, _ in self.overridden:
-            if earlier not in self._added:
-                compiled = bytecode.path_of(path, self._cache_tag)
-                lost.setdefault(earlier, []).extend((path, compiled))
+        for move in self._moves:
+            lost.setdefault(move.owner, []).extend(move.lost)
+            gained.setdefault(move.owner, []).extend(move.gained)
         for name, paths in lost.items():
-            yield Amendment(name, tuple(gained.get(name, ())), tuple(paths))
+            rows = dict.fromkeys(gained.get(name, ()))
+            yield Amendment(name, tuple(rows), tuple(paths))
 
     def _planned_links(self) -> Iterator[tuple[_Shown, Link]]:
         for path, node in sorted(self._nodes.items()):
@@ -253,7 +317,9 @@ class ViewPlan:
         if there is None or there == wanted:
             self._link(path, wanted)
         elif isinstance(there, _Shown) and not there.folder and not wanted.folder:
-            self.overridden.append((path, there.owner, wanted.owner))
+            self._hide(path, there)
+            if not filecmp.cmp(there.target, wanted.target, shallow=False):
+                self.overridden.append((path, there.owner, wanted.owner))
             self._link(path, wanted)
         elif wanted.folder and (there is _FOLDER or _is_folder(there)):
             if isinstance(there, _Shown):
@@ -292,6 +358,14 @@ class ViewPlan:
                 target = f"{folder.target}/{name}"
                 inner = _Shown(target, os.path.isdir(target), folder.owner)
                 self._show(f"{path}/{name}", inner)
+
+    def _hide(self, path: str, there: _Shown) -> None:
+        """Keep the link of a file whose place another distribution takes."""
+        waiting = kept(path, there.owner)
+        self._nodes[waiting] = there
+        if there.owner not in self._added:
+            compiled = bytecode.path_of(path, self._cache_tag)
+            self._moves.append(_Move(there.owner, (waiting,), (path, compiled)))
 
     def _mark(self, folder: str, name: str) -> None:
         self._markers.setdefault(name, set()).add(f"{folder}/{marker(name)}")

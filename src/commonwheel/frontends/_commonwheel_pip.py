@@ -5,9 +5,9 @@ the interpreter. It imports nothing and reads nothing but itself. In an environm
 commonwheel serves from outside (``commonwheel enable``, virtualenv's seeder) there is a
 verbatim copy, which the runtime runs when pip is imported. What it does:
 
-* It waits for pip to import its ``install`` command, and then lets ``pip_hook.py``
-  (beside this file, with ``pip_client.py``) add the options. A program that is not pip
-  pays for this one small module at most.
+* It waits for pip to import its ``install`` or ``uninstall`` command, and then lets
+  ``pip_hook.py`` (beside this file, with ``pip_client.py``) prepare it. A program that
+  is not pip pays for this one small module at most.
 * ``pip --python OTHER`` and pip's isolated builds start pip again by the path of a
   script, with an interpreter that need not have this file. They are given this file
   instead: as a script, it starts waiting and then runs the script that was meant.
@@ -19,7 +19,11 @@ It never fails: whatever is missing, pip works as if commonwheel were not there.
 import os
 import sys
 
-_INSTALL = "pip._internal.commands.install"
+_COMMANDS = {
+    "pip._internal.commands.install": "register",
+    "pip._internal.commands.uninstall": "register_uninstall",
+}
+"""The modules of pip that are waited for, and the functions that prepare them."""
 _MAIN_PARSER = "pip._internal.cli.main_parser"
 _SCRIPT = "_COMMONWHEEL_PIP_SCRIPT"
 _PYTHON = "_COMMONWHEEL_PIP_PYTHON"
@@ -49,9 +53,10 @@ class _Loader:
         module.__loader__ = self._spec.loader = self._loader
         self._loader.exec_module(module)
         try:
-            if module.__name__ == _INSTALL:
+            register = _COMMANDS.get(module.__name__)
+            if register is not None:
                 hook = _load_hook()  # type: ignore[no-untyped-call]
-                hook.register(module, python, run_through_this_file)
+                getattr(hook, register)(module, python, run_through_this_file)
             else:
                 run_through_this_file(module)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001  pip works whatever became of this package
@@ -61,7 +66,7 @@ class _Loader:
 class _CommonwheelPipFinder:
     @staticmethod
     def find_spec(fullname, path=None, target=None):  # type: ignore[no-untyped-def]
-        if fullname != _INSTALL and fullname != _MAIN_PARSER:
+        if fullname not in _COMMANDS and fullname != _MAIN_PARSER:
             return None
         for finder in sys.meta_path:
             find_spec = getattr(finder, "find_spec", None)  # finders of old lack it

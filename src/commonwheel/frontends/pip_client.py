@@ -14,7 +14,7 @@ What is said to the host is one line of JSON, and so is each of its answers:
   pip is to warn of, and the scripts; or ``{"linked": false}``: pip is to
   copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
   is as it was before.
-* ``{"tidy": scheme}`` -> ``{}`` or ``{"error"}``.
+* ``{"tidy": scheme, "version", "cache_tag"}`` -> ``{}`` or ``{"error"}``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 PROTOCOL = 2
 """Of what is said; raised when another commonwheel could not answer it rightly."""
 SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
+_THIS_PYTHON = {
+    "version": ".".join(map(str, sys.version_info[:3])),
+    "cache_tag": sys.implementation.cache_tag,
+}
 _CANCELLED = "Operation cancelled by user"
 
 logger = logging.getLogger("pip._internal.commonwheel")
@@ -89,9 +93,8 @@ class Host:
                 "store": store,
                 "link_mode": link_mode,
                 "real": real,
-                "version": ".".join(map(str, sys.version_info[:3])),
-                "cache_tag": sys.implementation.cache_tag,
                 "template": template,
+                **_THIS_PYTHON,
             }
         )
 
@@ -154,6 +157,14 @@ class Host:
         with self._passing_on_interrupts():
             self._say(question)
             return self._hear()
+
+    def tidy(self, scheme: Any) -> str | None:
+        """Remove what uninstalling has left, and show what it had hidden.
+
+        Returns what has kept it from that.
+        """
+        reason = self.ask({"tidy": fields(scheme), **_THIS_PYTHON}).get("error")
+        return None if reason is None else str(reason)
 
     def _say(self, question: dict[str, Any]) -> None:
         with suppress(OSError):  # it has stopped, as will be heard

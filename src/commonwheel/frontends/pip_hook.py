@@ -30,7 +30,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from .pip_client import SCHEME, Host, HostError, fields, pip_module
+from .pip_client import SCHEME, Host, HostError, pip_module
 
 if TYPE_CHECKING:
     import optparse
@@ -43,6 +43,8 @@ _EDITABLE = "_COMMONWHEEL_EDITABLE"
 """The environment variable that names wheels made by tox to be installed as editable."""
 _BUILD = f"{os.sep}pip-build-env-"
 """In the path of every isolated build environment; pip removes it after the build."""
+
+_LEFT = "links that are not used any more may be left: %s"
 
 Options = Any  # optparse.Values: has an attribute for each option
 
@@ -75,15 +77,35 @@ def register(
                 beside = _beside_target(command_module, options)
                 with host, _reaching_builds(through_us), seam.replaced(host), beside:
                     status = run(self, options, args)
+                    _tidy(host, _views())
                     host.report()
                     return status
-            if getattr(options, "ignore_installed", False):
-                with _tidying(python):
-                    return run(self, options, args)
-            return run(self, options, args)
+            with _tidying(python, getattr(options, "ignore_installed", False)):
+                return run(self, options, args)
 
     command.add_options = add_options_and_ours
     command.run = run_linking
+
+
+def register_uninstall(
+    command_module: ModuleType, python: str, through_us: Callable[[Any], Any]
+) -> None:
+    """Let pip's ``uninstall`` command leave whole what stays; see :func:`register`."""
+    del through_us  # it starts no other pip
+    command: Any = getattr(command_module, "UninstallCommand", None)
+    try:
+        importlib.import_module("pip._internal.locations")
+    except ImportError:
+        return
+    if not _has_methods(command, "run"):
+        return
+    run = command.run
+
+    def run_and_tidy(self: Any, options: Options, args: list[str]) -> Any:
+        with _tidying(python):
+            return run(self, options, args)
+
+    command.run = run_and_tidy
 
 
 class Seam:
@@ -250,26 +272,47 @@ def _reaching_builds(through_us: Callable[[Any], Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _tidying(python: str) -> Iterator[None]:
-    """Afterwards, no link is left of a distribution that pip has written over.
+def _tidying(python: str, written_over: bool = False) -> Iterator[None]:
+    """Afterwards nothing is left of linked distributions that pip has removed.
 
-    Without links in the environment nothing is asked of anybody.
+    ``written_over``: pip may have copied one over a linked one, without removing that.
+    Where there is nothing to do nothing is asked of anybody.
     """
-    scheme = pip_module("locations").get_scheme("")
-    views = [
-        os.path.join(site, "_commonwheel", "view")
-        for site in {scheme.purelib, scheme.platlib}
-    ]
+    views = _views()
     yield
-    if any(map(os.path.isdir, views)):
+    if views and (written_over or any(map(_hides_in_vain, views))):
         try:
             with Host(python) as host:
-                reason = host.ask({"tidy": fields(scheme)}).get("error")
+                _tidy(host, views, written_over)
         except HostError as error:
-            reason = str(error)
-        if reason:
-            message = "links that are not used any more may be left: %s"
-            logger.warning(message, reason)
+            logger.warning(_LEFT, error)
+
+
+def _tidy(host: Host, views: list[str], written_over: bool = False) -> None:
+    if written_over or any(map(_hides_in_vain, views)):
+        reason = host.tidy(pip_module("locations").get_scheme(""))
+        if reason is not None:
+            logger.warning(_LEFT, reason)
+
+
+def _views() -> list[str]:
+    """The folders with links in this environment."""
+    scheme = pip_module("locations").get_scheme("")
+    sites = {scheme.purelib, scheme.platlib}
+    views = [os.path.join(site, "_commonwheel", "view") for site in sites]
+    return [view for view in views if os.path.isdir(view)]
+
+
+def _hides_in_vain(view: str) -> bool:
+    """Whether a link waits for a place (``.NAME.FILE.kept``) that is free."""
+    for _, folders, files in os.walk(view):
+        there = {*folders, *files}
+        for name in there:
+            if name.startswith(".") and name.endswith(".kept"):
+                place = name[1 : -len(".kept")].partition(".")[2]
+                if place not in there:
+                    return True
+    return False
 
 
 def _open_host(python: str, options: Options) -> Host:

@@ -25,7 +25,7 @@ from commonwheel.frontends.pip_client import PROTOCOL
 from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.installation import INSTALLER
 from commonwheel.link_mode import LinkChoice
-from commonwheel.maintenance.strays import remove_strays
+from commonwheel.maintenance.strays import tidy
 from commonwheel.plan import Plan
 from commonwheel.store import Store
 
@@ -135,8 +135,8 @@ class _Service:
                 yield remark
 
     def _tidy(self, question: Message) -> Message:
-        self._python = {"version": "", "cache_tag": ""}
-        remove_strays(self._environment(question["tidy"], ""))
+        self._python = question
+        tidy(self._environment(question["tidy"], ""))
         return {}
 
     def _environment(self, scheme: Message, python: str) -> Environment:

@@ -1,10 +1,11 @@
-"""Strays: links in an environment whose distribution is gone.
+"""Strays: links in an environment whose distribution is gone, and what they have hidden.
 
 ``pip install --ignore-installed`` without the shared store writes over a linked
 distribution, whose links are then in no RECORD; they would be seen again as soon as the
 copied files are uninstalled. And pip does not remove a link that leads nowhere (of a
 distribution whose store entry is missing), because it asks whether a file exists first;
-such a link does no harm.
+such a link does no harm. Neither of them shows the files again that the distribution
+has hidden, because it had files of the same names.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commonwheel import manifest, record, view
-from commonwheel.apply import changing
+from commonwheel.apply import apply, changing
 from commonwheel.environment import Environment
 from commonwheel.manifest import Manifest
+from commonwheel.plan import plan_removal
 
 
-def remove_strays(environment: Environment) -> None:
+def tidy(environment: Environment) -> None:
     """Remove the links in ``environment`` that no installed distribution owns.
+
+    What they have hidden is shown again.
 
     :raises ApplyFailed: the environment cannot be written
     :raises OSError: the environment cannot be read
@@ -32,6 +36,10 @@ def remove_strays(environment: Environment) -> None:
             for site in environment.sites:
                 for path in list(_strays(site)):
                     _remove(path, site)
+    restoration = plan_removal((), environment)
+    if restoration.shown:
+        with changing(environment):
+            apply(plan_removal((), environment))
 
 
 def _strays(site: Path) -> Iterator[Path]:
@@ -65,16 +73,12 @@ def _strays_of_view(
                 beside = os.path.join(os.path.dirname(current), source)
                 if not _leads_into(beside, entries):
                     yield Path(path)
-            elif _is_marker(name) and name not in markers:
+            elif view.is_marker(name) and name not in markers:
                 yield Path(path)
 
 
 def _leads_into(path: str, entries: tuple[str, ...]) -> bool:
     return os.path.islink(path) and os.readlink(path).startswith(entries)
-
-
-def _is_marker(name: str) -> bool:
-    return name.endswith(view.KEEPER) and name != view.KEEPER
 
 
 def _listed(site: Path, each: Manifest) -> list[str]:

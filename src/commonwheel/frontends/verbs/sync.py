@@ -13,7 +13,7 @@ from commonwheel.apply import changing, was_stopped
 from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
-from commonwheel.maintenance.strays import remove_strays
+from commonwheel.maintenance.strays import tidy
 from commonwheel.store import Store
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(asked: Arguments) -> int:
             # what a killed command has linked and not made known is in no lock either
             with changing(environment):
                 pass  # clears away what it was making
-            remove_strays(environment)
+            tidy(environment)
         arguments.explain(done)
         print(_summary(plan), file=sys.stderr)
     if asked.json:
