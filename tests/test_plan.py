@@ -13,6 +13,7 @@ from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, InvalidEnvironment
 from commonwheel.installation import Request
+from commonwheel.link_mode import LinkMode
 from commonwheel.plan import Plan, plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
@@ -286,3 +287,18 @@ def test_what_is_removed_at_the_same_time_is_no_conflict(
     assert sorted(each.name for each in plan.removals) == ["copied", "old"]
     assert shown(site / manifest.VIEW) == {"p.py": "new"}
     assert not list(site.glob("copied*"))
+
+
+def test_uninstalling_a_linked_one_leaves_real_files_of_the_same_name(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    one = make_entry(tmp_path, "one", {"p/__init__.py": "one", "p/one.py": ""})
+    two = make_entry(tmp_path, "two", {"p/__init__.py": "two", "p/two.py": ""})
+    install(environment, one)
+    with changing(environment):
+        apply(plan_links([Request(two, mode=LinkMode.COPY)], environment))
+    uninstall(environment, "one")
+    assert (site / "p/__init__.py").read_text() == "two"
+    install(environment, one)
+    uninstall(environment, "two")
+    assert not (site / "p/two.py").exists()

@@ -8,7 +8,7 @@ found first.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,34 +18,32 @@ from commonwheel.environment import Environment
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
-from commonwheel.removal import plan_removals
+from commonwheel.removal import Removal
 from commonwheel.store import read_entry
 
 
 def place(
-    requests: Sequence[Request], environment: Environment, removed: Collection[str]
+    requests: Sequence[Request],
+    environment: Environment,
+    removals: Iterable[Removal],
+    gone: Collection[str],
 ) -> list[Request]:
     """The requests with the link mode that each of them needs.
 
     After them come distributions of ``environment`` that are linked and cannot stay so,
-    because they and one of the requests look for each other's libraries. The
-    distributions ``removed`` (normalized names) do not count.
+    because they and one of the requests look for each other's libraries. What
+    ``removals`` take away, and the distributions ``gone`` (normalized names), do not
+    count.
 
-    :raises InvalidEnvironment: what is to be replaced cannot be removed
     :raises InvalidStore: the entry of one that is linked cannot be read
     """
     if environment.plain:
         return [_as_real(each, "") for each in requests]
-    names = {each.entry.description.name for each in requests}
-    gone = {
-        path
-        for removal in plan_removals({*names, *removed}, environment)
-        for path in removal.paths
-    }
-    placed = [_alone(each, environment, gone) for each in requests]
+    free = {path for removal in removals for path in removal.paths}
+    placed = [_alone(each, environment, free) for each in requests]
     if all(each.mode is LinkMode.MANIFEST for each in placed):
         return placed
-    linked = list(_linked(environment, {*names, *removed}))
+    linked = list(_linked(environment, gone))
     together = _together([*placed, *linked])
     return [*together[: len(placed)], *_changed(linked, together[len(placed) :])]
 
@@ -56,7 +54,7 @@ def _as_real(request: Request, reason: str) -> Request:
     return replace(request, mode=LinkMode.AUTO, reason=reason)
 
 
-def _alone(request: Request, environment: Environment, gone: set[Path]) -> Request:
+def _alone(request: Request, environment: Environment, free: set[Path]) -> Request:
     """What a distribution needs beside the real files that stay there."""
     if request.mode is not LinkMode.MANIFEST:
         return request
@@ -71,7 +69,7 @@ def _alone(request: Request, environment: Environment, gone: set[Path]) -> Reque
             return _as_real(request, reason)
     for path in _real_twins(request.entry, site):
         real = Path(os.path.realpath((site / path).parent), os.path.basename(path))
-        if real not in gone:
+        if real not in free:
             return _as_real(request, f"{path} is there, as a real file")
     return request
 

@@ -67,8 +67,13 @@ def plan_links(
     :raises LinkConflict: two distributions need different kinds of things at one path
     """
     _refuse_duplicates(requests)
-    requests = place(requests, environment, removed)
-    gone = frozenset((*(r.entry.description.name for r in requests), *removed))
+    gone = frozenset((*_names(requests), *removed))
+    removals = tuple(plan_removals(gone, environment))
+    placed = place(requests, environment, removals, gone)
+    if len(placed) > len(requests):
+        gone |= _names(placed)
+        removals = tuple(plan_removals(gone, environment))
+    requests = placed
     by_site: dict[Path, list[Request]] = {}
     for request in requests:
         if request.mode is LinkMode.MANIFEST:
@@ -78,7 +83,6 @@ def plan_links(
         site: _plan_view(site, group, environment, gone)
         for site, group in by_site.items()
     }
-    removals = tuple(plan_removals(gone, environment))
     if removals or not requests:
         for site in _linked_sites(environment):
             planned = ViewPlan(site, environment.cache_tag, without=gone)
@@ -122,6 +126,10 @@ def plan_links(
             *overlap.of_real_files(installations, removals, environment),
         ),
     )
+
+
+def _names(requests: Iterable[Request]) -> frozenset[str]:
+    return frozenset(request.entry.description.name for request in requests)
 
 
 def _refuse_duplicates(requests: Iterable[Request]) -> None:

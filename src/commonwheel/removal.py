@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import bytecode, record
+from commonwheel import bytecode, manifest, record
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment
 
@@ -64,7 +64,10 @@ def _removable(site: Path, dist_info: str, environment: Environment) -> Iterator
     roots, real_site = environment.roots, os.path.realpath(site)
     metadata = os.path.join(real_site, dist_info, "")
     real: dict[str, str] = {}
+    view = os.path.join(site, manifest.VIEW, "") if _is_linked(site, listed) else None
     for row in listed:
+        if view and os.path.lexists(view + row) and os.path.lexists(site / row):
+            continue  # a linked distribution has no file there: it is another one's
         # The row says how to get there from the path of site-packages, not through it.
         folder, name = os.path.split(os.path.normpath(os.path.join(site, row)))
         if folder not in real:
@@ -73,3 +76,14 @@ def _removable(site: Path, dist_info: str, environment: Environment) -> Iterator
             yield Path(real[folder], name)
             if name.endswith(".py"):
                 yield Path(real[folder], bytecode.path_of(name, environment.cache_tag))
+
+
+def _is_linked(site: Path, listed: list[str]) -> bool:
+    """Whether a distribution with these rows is links in the view."""
+    for row in listed:
+        if row.startswith(f"{manifest.LINKS}/"):
+            try:
+                return manifest.decode((site / row).read_bytes()).is_linked
+            except (OSError, ValueError):
+                return False
+    return False

@@ -65,7 +65,7 @@ def summary(status: EnvironmentStatus) -> str:
     """One line: what an environment has from a store, and saves."""
     linked = sum(each.mode is LinkMode.MANIFEST for each in status.linked)
     real = len(status.linked) - linked
-    others = f"{real} real files, " if real else ""
+    others = f"{real} as real files, " if real else ""
     return (
         f"{status.environment}: {_count(linked, 'distribution')} linked, {others}"
         f"{status.plain} copied; {decimal(status.bytes_saved)} and "
