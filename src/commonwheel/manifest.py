@@ -32,6 +32,7 @@ LINKS = f"{FOLDER}/links"
 VIEW = f"{FOLDER}/view"
 SUFFIX = ".link"
 _FIRST = "commonwheel: 1"
+_MODE = b"mode: "
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def render(manifest: Manifest) -> str:
         f"metadata: {manifest.metadata}",
     ]
     if not manifest.is_linked:
-        lines.append(f"mode: {manifest.mode.value}")
+        lines.append(f"{_MODE.decode()}{manifest.mode.value}")
     text = "".join(f"{line}\n" for line in lines)
     if text.count("\n") != len(lines):
         raise ValueError(f"a path with a line break in it: {str(manifest.entry)!r}")
@@ -128,6 +129,12 @@ def read_linked(site: Path, without: Collection[str] = ()) -> dict[str, Manifest
     return {name: each for name, each in found.items() if each.is_linked}
 
 
+def read_real(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
+    """As :func:`read_all`, of the distributions that are real files."""
+    found = _read(site, without, having=_MODE)  # the others need not be parsed
+    return {name: each for name, each in found.items() if not each.is_linked}
+
+
 def read_all(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
     """The manifests in the site-packages folder ``site``, by distribution name.
 
@@ -136,17 +143,25 @@ def read_all(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
     :raises ValueError: one of them is damaged; names it
     :raises OSError: one of them is not readable
     """
+    return _read(site, without)
+
+
+def _read(
+    site: Path, without: Collection[str], having: bytes = b""
+) -> dict[str, Manifest]:
     try:
-        names = sorted(os.listdir(site / LINKS))
+        files = sorted(os.listdir(site / LINKS))
     except FileNotFoundError:
         return {}
     found: dict[str, Manifest] = {}
-    for file in names:
+    for file in files:
         name = file.removesuffix(SUFFIX)
         if name != file and not file.startswith(".") and name not in without:
             path = site / LINKS / file
+            content = path.read_bytes()
             try:
-                found[name] = decode(path.read_bytes())
+                if having in content:
+                    found[name] = decode(content)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
     return found

@@ -15,11 +15,13 @@ from pathlib import Path
 from commonwheel import manifest, record
 from commonwheel.entry import Description, Entry
 from commonwheel.environment import Environment
+from commonwheel.errors import InvalidStore
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.removal import Removal
 from commonwheel.store import read_entry
+from commonwheel.view import readable_manifests
 
 
 def place(
@@ -35,12 +37,16 @@ def place(
     ``removals`` take away, and the distributions ``gone`` (normalized names), do not
     count.
 
-    :raises InvalidStore: the entry of one that is linked cannot be read
+    :raises InvalidEnvironment: a link manifest is damaged
+    :raises InvalidStore: the entry of one that is installed cannot be read
     """
     if environment.plain:
         return [_as_real(each, "") for each in requests]
     free = {path for removal in removals for path in removal.paths}
     placed = [_alone(each, environment, free) for each in requests]
+    if any(map(_has_libraries, placed)):
+        real = list(_real_ones(environment, gone))
+        placed = [_looked_for(each, real) for each in placed]
     if all(each.mode is LinkMode.MANIFEST for each in placed):
         return placed
     linked = list(_linked(environment, gone))
@@ -64,13 +70,58 @@ def _alone(request: Request, environment: Environment, free: set[Path]) -> Reque
         reason = f"its libraries look above site-packages ({description.above[0]})"
         return _as_real(request, reason)
     for folder in description.beside:
-        if os.path.isdir(site / folder):
+        if _stays_real(site / folder, free):
             reason = f"its libraries look into {folder}, whose files are real"
             return _as_real(request, reason)
     for path in _real_twins(request.entry, site):
-        real = Path(os.path.realpath((site / path).parent), os.path.basename(path))
-        if real not in free:
+        if _real(site / path) not in free:
             return _as_real(request, f"{path} is there, as a real file")
+    return request
+
+
+def _real(path: Path) -> Path:
+    """As a :class:`~commonwheel.removal.Removal` has it."""
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _stays_real(folder: Path, free: set[Path]) -> bool:
+    """Whether there is a real folder with files that nobody is about to remove."""
+    return any(
+        _real(Path(current, name)) not in free
+        for current, _, names in os.walk(folder)
+        for name in names
+    )
+
+
+def _has_libraries(request: Request) -> bool:
+    suffixes = (".so", ".dylib", ".dll")
+    return request.mode is LinkMode.MANIFEST and any(
+        suffix in request.entry.record for suffix in suffixes
+    )
+
+
+def _real_ones(environment: Environment, gone: Collection[str]) -> Iterator[Description]:
+    """What stays in an environment as real files, from a store, and looks for others."""
+    for site in environment.sites:
+        with readable_manifests(site):
+            found = manifest.read_real(site, gone)
+        for each in found.values():
+            try:
+                entry = read_entry(each.entry)
+            except InvalidStore:
+                continue  # real files do not need it
+            if entry is not None and entry.description.beside:
+                yield entry.description
+
+
+def _looked_for(request: Request, real: Sequence[Description]) -> Request:
+    """What a distribution needs that the libraries of real files look for."""
+    for each in real:
+        if _looks_for(each, request.entry.description):
+            reason = (
+                f"the libraries of {each.name}, which is real files, look for its own"
+            )
+            return _as_real(request, reason)
     return request
 
 
@@ -87,7 +138,9 @@ def _real_twins(entry: Entry, site: Path) -> Iterator[str]:
 def _linked(environment: Environment, without: Collection[str]) -> Iterator[Request]:
     """The linked distributions of an environment, to be placed as they are."""
     for site in environment.sites:
-        for each in manifest.read_linked(site, without).values():
+        with readable_manifests(site):
+            found = manifest.read_linked(site, without)
+        for each in found.values():
             entry = read_entry(each.entry)
             if entry is not None and (site / each.metadata / "RECORD").exists():
                 yield _again(entry, site, each)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,20 @@ def marker(name: str) -> str:
 def is_marker(file: str) -> bool:
     """Whether ``file`` is the name of a marker, of whatever distribution."""
     return file.startswith(".") and file.endswith(".commonwheel") and file != KEEPER
+
+
+@contextmanager
+def readable_manifests(site: Path) -> Iterator[None]:
+    """While the manifests in ``site`` are read.
+
+    :raises InvalidEnvironment: one of them cannot be
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidEnvironment(site, f"{error}; reinstall it") from error
+    except OSError as error:
+        raise InvalidEnvironment(site, explain(error)) from error
 
 
 def kept(path: str, name: str) -> str:
@@ -150,12 +165,8 @@ class ViewPlan:
 
         :raises InvalidEnvironment: one cannot be read
         """
-        try:
+        with readable_manifests(self._site):
             return manifest.read_linked(self._site, self._without)
-        except ValueError as error:
-            raise InvalidEnvironment(self._site, f"{error}; reinstall it") from error
-        except OSError as error:
-            raise InvalidEnvironment(self._site, explain(error)) from error
 
     def add(self, entry: Entry) -> None:
         """Show what ``entry`` provides.
