@@ -49,6 +49,7 @@ def changing(environment: Environment) -> Iterator[None]:
     site = environment.sites[0]
     folder = site / manifest.FOLDER
     lock = FileLock(folder / _LOCK, fallback_to_soft=False)
+    missing = [each for each in (site, *site.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +58,7 @@ def changing(environment: Environment) -> Iterator[None]:
                 _sweep(each / manifest.FOLDER)
             yield
         finally:
-            _leave_nothing(folder, lock)
+            _leave_nothing(folder, lock, missing)
             lock.release()
     except OSError as error:
         raise ApplyFailed(site, explain(error)) from error
@@ -75,15 +76,19 @@ def _sweep(folder: Path) -> None:
         files.remove_tree(stage)
 
 
-def _leave_nothing(folder: Path, lock: FileLock) -> None:
-    """Remove our folder if nothing is linked; who waits for the lock makes another."""
+def _leave_nothing(folder: Path, lock: FileLock, made: Iterable[Path]) -> None:
+    """Remove our folder if nothing is in it; who waits for the lock makes another.
+
+    So are the folders above it that were ``made``, the innermost first.
+    """
     try:
         if lock.is_locked and os.listdir(folder) == [_LOCK]:
             (folder / _LOCK).unlink()
         if not os.listdir(folder):
-            folder.rmdir()
-    except OSError:
-        pass
+            for each in (folder, *made):
+                each.rmdir()
+    except (OSError, KeyboardInterrupt):
+        pass  # Ctrl-C is too late: an exception would say that nothing was changed
 
 
 @dataclass(frozen=True)
