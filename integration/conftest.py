@@ -3,13 +3,16 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import interpreters
 from environments import Environment, Templates, copy_environment
 from neighbourhood import NEIGHBOURS, Stage, write_wheels
+from pairs import Compare, Comparison, Pair, Pairs, last_line, table
 from wheelhouse import NEWEST_PIP, Sample, Wheelhouse, write_sample
 
 DEFAULT_PYTHON = "3.12"
@@ -116,3 +119,53 @@ def stage(prepared: Stage, tmp_path: Path) -> Iterator[Stage]:
     copy_environment(prepared.environment.path, path)
     yield prepared._replace(environment=Environment(path, prepared.environment.store))
     shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def pairs(
+    tmp_path_factory: pytest.TempPathFactory,
+    templates: Templates,
+    wheelhouse: Wheelhouse,
+    python: Path,
+) -> Pairs:
+    """Makes pairs of environments: ``pairs.of("requests", "six")``."""
+    root = tmp_path_factory.mktemp("pairs")
+    host = templates.make(root / "host", python, NEWEST_PIP)
+    return Pairs(root, host, wheelhouse.pip(NEWEST_PIP), python)
+
+
+@pytest.fixture
+def compare(record_property: Callable[[str, object], None]) -> Compare:
+    """Do the same in both environments of a pair; see :data:`pairs.Compare`."""
+
+    def compare_environments(
+        tool: str,
+        pair: Pair,
+        act: Callable[[Environment], Any],
+        *,
+        version: str = "",
+        cell: Callable[[Any], object] = last_line,
+        difference: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        row = Comparison(tool, version or pair.versions[tool])
+        try:
+            return row.run(pair, act, cell=cell, difference=difference)
+        finally:
+            record_property("compared", asdict(row))
+
+    return compare_environments
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the table of everything that was compared."""
+    rows = [
+        [row["tool"], row["version"], *(*row["cells"], "?", "?")[:2], row["same"]]
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, row in report.user_properties
+        if name == "compared"
+    ]
+    if rows:
+        terminalreporter.section("plain and linked environments")
+        terminalreporter.write_line("\n".join(table(rows)))

@@ -84,7 +84,7 @@ class Environment:
     @property
     def site(self) -> Path:
         """Its site-packages."""
-        return next((self.path / "lib").glob("python*/site-packages"))
+        return next((self.path / "lib").glob("py*/site-packages"))
 
     def run(
         self,

@@ -37,8 +37,8 @@ def look(folder: Path, files: Mapping[str, bytes]) -> Outside:
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("end", ["<", ">"])
 def test_elf(bits: int, end: str) -> None:
-    content = elf(NEEDED, "$ORIGIN:/opt/lib", "libx.so.2", bits=bits, end=end)
-    assert read(content) == Binary(NEEDED, ("$ORIGIN", "/opt/lib"), "libx.so.2")
+    content = elf(NEEDED, "$ORIGIN:/usr/local/lib", "libx.so.2", bits=bits, end=end)
+    assert read(content) == Binary(NEEDED, ("$ORIGIN", "/usr/local/lib"), "libx.so.2")
 
 
 def test_elf_with_the_older_search_path() -> None:
@@ -154,7 +154,7 @@ def test_an_endless_name_is_damage() -> None:
         ("p/q/x.so", "$ORIGIN/../..//p.libs"),
         ("x.so", "$ORIGIN/p.libs"),
         ("x.so", "$ORIGIN"),
-        ("p/x.so", "/usr/local/lib:/opt/p/../lib"),
+        ("p/x.so", "/usr/local/lib:/usr/p/../lib"),
         ("p/x.so", "../q:.:lib:$ORIGINAL/..:$LIB"),
     ],
 )
@@ -251,6 +251,9 @@ def test_no_link_helps_a_program_that_lacks_a_library(tmp_path: Path) -> None:
     files = {"p/lib/libp.so": elf(), "p/bin/tool": lacking}
     assert look(tmp_path, files).above == ("$ORIGIN/../lib",)
     assert look(tmp_path, files | {"p/bin/tool": complete}) == Outside()
+    # nor one whose own library lacks one
+    files = {"p/lib/libp.so": elf(["libother.so"], "$ORIGIN"), "p/bin/tool": complete}
+    assert look(tmp_path, files).above == ("$ORIGIN/../lib",)
 
 
 def test_no_link_helps_a_plugin_of_qt_that_lacks_a_library(tmp_path: Path) -> None:

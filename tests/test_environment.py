@@ -87,6 +87,14 @@ def test_a_prefix_has_the_folders_of_an_environment(folder: Path, tmp_path: Path
         assert getattr(plain.scheme, name) == tmp_path / place.relative_to(folder)
 
 
+def test_nothing_of_a_plain_folder_lies_outside_it(tmp_path: Path) -> None:
+    """Of a base interpreter neither, whose headers have a folder of their own."""
+    python = Path(sys._base_executable)  # type: ignore[attr-defined]
+    for plain in (of_target(python, tmp_path), of_prefix(python, tmp_path)):
+        for place in asdict(plain.scheme).values():
+            assert place.is_relative_to(tmp_path)
+
+
 def test_what_start_up_files_print_is_not_the_answer(folder: Path) -> None:
     (site,) = of_interpreter(folder).sites
     noise = site / "noise.pth"

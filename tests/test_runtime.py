@@ -590,6 +590,108 @@ print(plugin.load(), metadata.distribution("real").locate_file("real/__init__.py
     ]
 
 
+COVERAGE = """
+import os, types
+original, os = os, types.ModuleType("os")
+vars(os).update(vars(original))
+def abs_file(path):
+    return os.path.realpath(path)
+def find_python_files(folder):
+    for place, _, names in os.walk(folder):
+        yield from (os.path.join(place, name) for name in names if name.endswith(".py"))
+"""
+
+PYTEST = """
+import pathlib, sys
+def get_cache_dir(file_path):
+    if sys.pycache_prefix:
+        return pathlib.Path(sys.pycache_prefix) / file_path.parent.relative_to("/")
+    return file_path.parent / "__pycache__"
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_coverage_sees_files_of_the_view_where_they_are(
+    site: LinkedSite, moment: str
+) -> None:
+    install_coverage = site.link if moment == "after" else site.add
+    install_coverage(
+        "coverage", {"coverage/__init__.py": "", "coverage/files.py": COVERAGE}
+    )
+    entry = site.link("kit", {"kit/__init__.py": "", "kit/deep/leaf.py": ""})
+    site.link("more", {"kit/more.py": ""})
+    other = site.root / "other"
+    other.symlink_to(site.environment)
+    through_other = other / site.view.relative_to(site.environment)
+    outside = site.root / "outside"
+    outside.mkdir()
+    (outside / "link").symlink_to(site.view / "kit")
+    code = f"""
+import sys
+sys.path.append({str(site.path)!r})
+if {moment!r} == "before":
+    import coverage.files
+import os, site
+site.addsitedir({str(site.path)!r})
+import coverage.files, kit.deep.leaf
+for path in (kit.deep.leaf.__file__, "{site.view}/kit/../kit/deep/leaf.py",
+             "{through_other}/kit/deep/leaf.py", "{other}", "{entry}/tree/kit/x.py"):
+    print(coverage.files.abs_file(path))
+print(*sorted(coverage.files.find_python_files(kit.__path__[0])))
+print(*coverage.files.find_python_files("{outside}"))
+assert os.walk is not coverage.files.os.walk
+"""
+    leaf = f"{site.view}/kit/deep/leaf.py"
+    named = [leaf, leaf, leaf, str(site.environment), f"{entry}/tree/kit/x.py"]
+    walked = [f"{site.view}/kit/__init__.py", leaf, f"{site.view}/kit/more.py"]
+    assert site.run(code, "-S").split() == [*named, *walked]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_pytest_keeps_what_it_rewrites_out_of_the_store(
+    site: LinkedSite, moment: str
+) -> None:
+    install_pytest = site.link if moment == "after" else site.add
+    files = {
+        "__init__.py": "",
+        "assertion/__init__.py": "",
+        "assertion/rewrite.py": PYTEST,
+    }
+    install_pytest("pytest", {f"_pytest/{name}": text for name, text in files.items()})
+    plugin = {"plugin/part/__init__.py": "", "plugin_module.py": ""}
+    entry = site.link("plugin", plugin)
+    code = f"""
+import sys
+sys.path.append({str(site.path)!r})
+if {moment!r} == "before":
+    import _pytest.assertion.rewrite
+import pathlib, site
+site.addsitedir({str(site.path)!r})
+import _pytest.assertion.rewrite as rewrite, plugin.part, plugin_module
+for file in (plugin.part.__file__, plugin_module.__file__, "/project/test_it.py"):
+    print(rewrite.get_cache_dir(pathlib.Path(file)))
+sys.pycache_prefix = "/prefix"
+folder = rewrite.get_cache_dir(pathlib.Path(plugin_module.__file__))
+print(folder.is_relative_to("/prefix"), type(folder).__name__)
+"""
+    assert site.run(code, "-S").split() == [
+        f"{site.own}/pytest{entry}/tree/plugin/part",
+        f"{site.own}/pytest{entry}/tree",
+        "/project/__pycache__",
+        "True",
+        "PosixPath",
+    ]
+
+
+@pytest.mark.parametrize("module", ["coverage.files", "_pytest.assertion.rewrite"])
+def test_a_tool_without_the_function_that_is_replaced_imports(
+    site: LinkedSite, module: str
+) -> None:
+    path = module.replace(".", "/")
+    site.link("tool", {f"{path}.py": "value = 1", f"{path.partition('/')[0]}/a.py": ""})
+    assert site.run(value_of(module)) == "1"
+
+
 # --- processes ----------------------------------------------------------------------
 
 

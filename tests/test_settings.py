@@ -1,4 +1,4 @@
-"""Settings: which store is used."""
+"""Settings: which store is used, and how distributions get into environments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from commonwheel.errors import InvalidSetting
 from commonwheel.frontends import settings
+from commonwheel.link_mode import LinkChoice, LinkMode
 
 
 def test_the_given_folder_goes_before_the_variable(
@@ -29,3 +31,58 @@ def test_by_default_it_is_a_data_folder_not_a_cache(
 def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert settings.store_path("~/store") == Path("/home/somebody/store")
+
+
+@pytest.fixture
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("COMMONWHEEL_LINK_MODE", "COMMONWHEEL_REAL"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_by_default_everything_is_linked(nothing_set: pytest.MonkeyPatch) -> None:
+    assert settings.link_choice() == LinkChoice(LinkMode.MANIFEST, frozenset())
+    nothing_set.setenv("COMMONWHEEL_LINK_MODE", "")
+    nothing_set.setenv("COMMONWHEEL_REAL", "")
+    assert settings.link_choice() == LinkChoice(LinkMode.MANIFEST, frozenset())
+
+
+@pytest.mark.parametrize("mode", ["manifest", "auto", "reflink", "hardlink", "copy"])
+def test_a_link_mode_goes_before_the_variable(
+    nothing_set: pytest.MonkeyPatch, mode: str
+) -> None:
+    assert mode in settings.LINK_MODES
+    assert settings.link_choice(mode).mode is LinkMode(mode)
+    nothing_set.setenv("COMMONWHEEL_LINK_MODE", mode)
+    assert settings.link_choice().mode is LinkMode(mode)
+    assert settings.link_choice("copy").mode is LinkMode.COPY
+
+
+@pytest.mark.parametrize("mode", ["symlink", "COPY", " copy", "copy,auto"])
+def test_a_variable_that_names_no_link_mode_is_refused(
+    nothing_set: pytest.MonkeyPatch, mode: str
+) -> None:
+    nothing_set.setenv("COMMONWHEEL_LINK_MODE", mode)
+    with pytest.raises(InvalidSetting) as caught:
+        settings.link_choice()
+    one_line = f"COMMONWHEEL_LINK_MODE is set to {mode!r}: choose one of manifest, "
+    assert str(caught.value).startswith(one_line)
+    # what is given goes before it, so it is not looked at
+    assert settings.link_choice("auto").mode is LinkMode.AUTO
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "names"),
+    [
+        (["one"], "", {"one"}),
+        (["one,Two", "three  four"], "", {"one", "two", "three", "four"}),
+        ([], "one, two\nThree.Four_five", {"one", "two", "three-four-five"}),
+        (["one"], "two", {"one", "two"}),
+        ([" ,", ""], ",", set()),
+    ],
+)
+def test_names_of_real_files_are_lists_and_those_of_the_variable_are_added(
+    nothing_set: pytest.MonkeyPatch, given: list[str], variable: str, names: set[str]
+) -> None:
+    nothing_set.setenv("COMMONWHEEL_REAL", variable)
+    assert settings.link_choice(real=given).real == names

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from commonwheel import sharing
 from commonwheel.environment import Environment
 from commonwheel.files import remove_tree
 from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.maintenance.status import status
 from commonwheel.store import Store
 from wheel_file import write_wheel
@@ -66,3 +69,55 @@ def test_status_changes_nothing(tmp_path: Path, linked: Environment) -> None:
     before = sorted((str(p), p.lstat().st_mtime_ns) for p in tmp_path.rglob("*"))
     status(linked)
     assert sorted((str(p), p.lstat().st_mtime_ns) for p in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.COPY])
+def test_real_files_are_shown_with_what_was_really_used(
+    tmp_path: Path,
+    environment: Environment,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: LinkMode,
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(sharing, "reflink", refuse)
+    if mode is LinkMode.COPY:
+        monkeypatch.setattr(os, "link", refuse)
+    wheel = write_wheel(tmp_path / "wheels", FILES)
+    links = LinkChoice(real=frozenset({"sample"}))
+    install_wheels([WheelRequest(wheel)], environment, store, links=links)
+    found = status(environment)
+    (one,) = found.linked
+    assert (one.name, one.mode, one.present) == ("sample", mode, True)
+    assert found.plain == 0
+    if mode is LinkMode.COPY:
+        assert one.bytes_saved == one.inodes_saved == 0
+
+
+def test_hard_links_save_what_they_have_in_common_with_the_store(
+    tmp_path: Path, environment: Environment, store: Store
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", {**FILES, "sample/settings.toml": "s" * 50})
+    links = LinkChoice(LinkMode.HARDLINK)
+    install_wheels([WheelRequest(wheel)], environment, store, links=links)
+    (one,) = status(environment).linked
+    shared = [
+        path
+        for path in environment.scheme.purelib.rglob("*")
+        if path.is_file() and path.stat().st_nlink > 1 and "dist-info" not in str(path)
+    ]
+    assert one.inodes_saved == len(shared) == 4
+    assert one.bytes_saved == sum(path.stat().st_size for path in shared)
+
+
+def test_real_files_without_their_entry_are_whole(
+    tmp_path: Path, environment: Environment, store: Store
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", FILES)
+    links = LinkChoice(LinkMode.COPY)
+    install_wheels([WheelRequest(wheel)], environment, store, links=links)
+    remove_tree(store.root / "entries")
+    (one,) = status(environment).linked
+    assert (one.mode, one.present, one.bytes_saved) == (LinkMode.COPY, False, 0)

@@ -134,6 +134,10 @@ def look_outside(tree: Path, paths: Iterable[str]) -> Outside:
             found[path] = binary
     own = set(_names(found))
     asking = [_asks(path, binary, own) for path, binary in found.items()]
+    lacking = _spread(asking, [each for each in asking if each.wanted])
+    # Some load libraries only when they run (cuDNN), so whoever searches a folder
+    # outside may find one there, though all that it needs is in the wheel.
+    looking = _spread(asking, [e for e in asking if e.wanted or e.places - held])
     beside = {
         place
         for each in asking
@@ -141,9 +145,9 @@ def look_outside(tree: Path, paths: Iterable[str]) -> Outside:
         if place != "." and not _is_above(place)
     }
     return Outside(
-        folders=tuple(sorted(_looking(asking, held))),
+        folders=tuple(sorted(looking - {"."})),
         beside=tuple(sorted(beside)),
-        above=tuple(sorted(set(_above(asking)))),
+        above=tuple(sorted({path for e in asking for path in _above(e, lacking)})),
         wanted=tuple(sorted({name for each in asking for name in each.wanted})),
     )
 
@@ -216,35 +220,32 @@ def _is_above(place: str) -> bool:
     return place == ".." or place.startswith("../")
 
 
-def _above(asking: Iterable[_Asking]) -> Iterator[str]:
-    """The search paths that no link can serve, of those who lack a library.
+def _spread(asking: Iterable[_Asking], first: Iterable[_Asking]) -> set[str]:
+    """The folders of ``first``, and of whoever searches one of these folders.
 
-    Others have such paths too, of the folders that they were built in (tensorflow).
+    The path of a library begins with that of the one who loads it. All of a folder
+    counts, and one who lacks a library counts wherever it searches: in a folder of the
+    wheel there may be files of others, too, and the DT_RPATH of whoever loads a library
+    is searched for what that one needs.
     """
-    for each in asking:
-        for place, written in each.searched if each.wanted else ():
-            if each.resolved or _is_above(place):
-                yield written
+    more = {each.folder for each in first}
+    found: set[str] = set()
+    while more:
+        found |= more
+        more = {each.folder for each in asking if each.places & found} - found
+    return found
 
 
-def _looking(asking: Iterable[_Asking], held: set[str]) -> Iterator[str]:
-    """The folders whose binaries may find what they look for outside, if it is there.
+def _above(binary: _Asking, lacking: set[str]) -> Iterator[str]:
+    """The search paths of a binary that no link can serve.
 
-    Those that search a folder outside, though all they need is in the wheel: some load
-    libraries only when they run (cuDNN). And those that lack a library, wherever they
-    search: in a folder of the wheel there may be files of others too (Qt's plugins), and
-    the DT_RPATH of whoever loads a library is searched for what that one needs.
-
-    And whoever searches such a folder, because from then on its path begins with his.
+    ``lacking``: the folders of those who lack a library. Who lacks none has such paths,
+    too, of the folders that it was built in (tensorflow).
     """
-    looking = {each.folder for each in asking if each.wanted or each.places - held}
-    while more := {
-        each.folder
-        for each in asking
-        if each.folder not in looking and each.places & looking
-    }:
-        looking |= more
-    yield from looking - {"."}
+    lacks = bool(binary.wanted or binary.places & lacking)
+    for place, written in binary.searched:
+        if (binary.resolved and lacks) or (binary.wanted and _is_above(place)):
+            yield written
 
 
 class _Damaged(Exception):
@@ -267,7 +268,10 @@ class _Data:
         if not 0 <= offset <= self._size - size:
             raise _Damaged
         self._file.seek(self._start + offset)
-        return self._file.read(size)
+        found = self._file.read(size)
+        if len(found) != size:
+            raise _Damaged
+        return found
 
     def unpack(self, layout: str, offset: int) -> tuple[Any, ...]:
         """:raises _Damaged: it is not there"""

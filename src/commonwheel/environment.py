@@ -110,17 +110,11 @@ def of_target(python: Path, target: Path) -> Environment:
     environment = _with_site_packages(target)
     if environment is not None:
         return environment
-    fields = _ask(_interpreter(python))
+    fields = _ask(_interpreter(python), "home", str(target))
     _check(python, fields)
-    version = "python{}.{}".format(*fields["version"].split("."))
-    scheme = Scheme(
-        purelib=target,
-        platlib=target,
-        scripts=target / "bin",
-        headers=target / "include" / version,
-        data=target,
-    )
-    return replace(_environment(fields), scheme=scheme, plain=True)
+    found = _environment(fields)
+    scheme = replace(found.scheme, purelib=target, platlib=target)
+    return replace(found, scheme=scheme, plain=True)
 
 
 def of_prefix(python: Path, prefix: Path) -> Environment:
@@ -128,7 +122,7 @@ def of_prefix(python: Path, prefix: Path) -> Environment:
 
     :raises InvalidEnvironment: the interpreter does not run, or is too old
     """
-    fields = _ask(_interpreter(python), os.path.abspath(prefix))
+    fields = _ask(_interpreter(python), "prefix", os.path.abspath(prefix))
     _check(python, fields)
     return replace(_environment(fields), plain=True)
 
@@ -155,9 +149,9 @@ def _environment(fields: Mapping[str, Any]) -> Environment:
     )
 
 
-def _ask(python: Path, *prefix: str) -> dict[str, Any]:
+def _ask(python: Path, *below: str) -> dict[str, Any]:
     """What :mod:`commonwheel.environment_query` says, run by ``python``."""
-    command = [str(python), "-I", str(_QUERY), _PACKAGING, *prefix]
+    command = [str(python), "-I", str(_QUERY), _PACKAGING, *below]
     try:
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, check=False

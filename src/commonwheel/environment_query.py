@@ -1,11 +1,11 @@
 """Say what an environment is: run by the environment's interpreter, prints JSON.
 
 A stand-alone file for any Python from 3.9 on, started as ``python -I
-environment_query.py PACKAGING [PREFIX]`` where ``PACKAGING`` is the folder of the
+environment_query.py PACKAGING [KIND FOLDER]`` where ``PACKAGING`` is the folder of the
 ``packaging`` library to use (``packaging.tags`` needs the standard library only), and
-``PREFIX`` one to install below instead of the interpreter's own. ``sys.path`` stays as
-it is: nothing else beside that folder can be imported, and the environment's own
-``packaging``, if it has one, is not used.
+``FOLDER`` one to install below instead of the interpreter's own, of the ``KIND``
+``prefix`` or ``home``. ``sys.path`` stays as it is: nothing else beside that folder can
+be imported, and the environment's own ``packaging``, if it has one, is not used.
 """
 
 import importlib.util
@@ -54,14 +54,24 @@ def markers() -> "dict[str, str]":
     }
 
 
-def paths_below(prefix: str) -> "dict[str, str]":
-    """Where ``pip install --prefix`` puts things: the scheme of the operating system."""
-    scheme = os.name + "_prefix" if os.name != "nt" else os.name
-    return sysconfig.get_paths(scheme, vars={"base": prefix, "platbase": prefix})
+def paths_below(kind: str, folder: str) -> "dict[str, str]":
+    """Where ``pip install --prefix`` (``prefix``) and ``--target`` (``home``) put things.
+
+    The latter moves the modules afterwards. Every folder of the interpreter's own is
+    replaced: that for headers, too.
+    """
+    known = sysconfig.get_scheme_names()
+    names = (f"{os.name}_{kind}", {"prefix": os.name, "home": "posix_home"}[kind])
+    bases = ("base", "platbase", "installed_base", "installed_platbase")
+    others = ("prefix", "exec_prefix", "userbase")
+    return sysconfig.get_paths(
+        next(name for name in names if name in known),
+        vars=dict.fromkeys((*bases, *others), folder),
+    )
 
 
-def describe(packaging: str, prefix: "str | None" = None) -> "dict[str, object]":
-    paths = sysconfig.get_paths() if prefix is None else paths_below(prefix)
+def describe(packaging: str, kind: str = "", folder: str = "") -> "dict[str, object]":
+    paths = paths_below(kind, folder) if folder else sysconfig.get_paths()
     in_venv = sys.prefix != sys.base_prefix
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     version = "python{}.{}".format(*sys.version_info)
@@ -76,7 +86,7 @@ def describe(packaging: str, prefix: "str | None" = None) -> "dict[str, object]"
         "data": paths["data"],
         # A virtual environment shares its base's folder for headers, which an
         # installer must not write to; pip's place for them in one is this.
-        "headers": os.path.join(prefix or sys.prefix, "include", "site", version)
+        "headers": os.path.join(folder or sys.prefix, "include", "site", version)
         if in_venv
         else paths["include"],
         "externally_managed": not in_venv and os.path.exists(marker),

@@ -140,10 +140,9 @@ def plan_real(
     metadata = f"{description.dist_info}/"
     rows = [row for row in record.parse(entry.record) if row.path not in added]
     tree = [row.path for row in rows if not row.path.startswith(metadata)]
-    edited = {stored.path for stored in description.real}
-    edited.update(path for path in tree if path.endswith(_CONFIGURATION))
+    shared = {row.path for row in shared_rows(entry)}
     files = [
-        RealFile(site / path, source=entry.tree / path, shared=path not in edited)
+        RealFile(site / path, source=entry.tree / path, shared=path in shared)
         for path in tree
     ]
     compiled = list(_compiled(tree, request, environment, site))
@@ -152,6 +151,16 @@ def plan_real(
     text = record.render(rows)
     of_wheel = _Added(tuple(files), own_rows, tuple(kept), text, is_sorted=True)
     return _plan(request, environment, site, template, of_wheel)
+
+
+def shared_rows(entry: Entry) -> Iterator[record.Row]:
+    """The files of the tree that may be the store's own: those that nobody edits."""
+    metadata = f"{entry.description.dist_info}/"
+    real = {stored.path for stored in entry.description.real}
+    for row in record.parse(entry.record):
+        edited = row.path in real or row.path.endswith(_CONFIGURATION)
+        if not edited and not row.path.startswith(metadata):
+            yield row
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ def of_real_files(
 ) -> Iterator[tuple[str, str, str]]:
     """Files that are not the same: path, who has it now, who will have it.
 
-    :raises OSError: a RECORD cannot be read
-    :raises ValueError: the same
+    :raises OSError: a file that both have cannot be read
     """
     real = [each for each in installations if each.mode is not LinkMode.MANIFEST]
     yield from _among(real)
@@ -80,8 +79,10 @@ def _owners(site: Path, without: set[str]) -> dict[str, str]:
     for folder in sorted(os.listdir(site)):
         stem, kind = os.path.splitext(folder)
         name = canonicalize_name(stem.rpartition("-")[0])
-        listed = site / folder / "RECORD"
-        if kind == ".dist-info" and name not in without and listed.is_file():
-            paths = record.paths(listed.read_text("utf-8"))
-            found.update(dict.fromkeys(paths, name))
+        if kind == ".dist-info" and name not in without:
+            try:
+                text = (site / folder / "RECORD").read_text("utf-8")
+                found.update(dict.fromkeys(record.paths(text), name))
+            except (OSError, ValueError):
+                continue  # without a readable one its files are nobody's
     return found

@@ -67,7 +67,8 @@ def _alone(request: Request, environment: Environment, free: set[Path]) -> Reque
     description = request.entry.description
     site = environment.site_packages(description.root_is_purelib)
     if description.above:
-        reason = f"its libraries look above site-packages ({description.above[0]})"
+        where = description.above[0]
+        reason = f"its libraries look for others where links do not help ({where})"
         return _as_real(request, reason)
     for folder in description.beside:
         if _stays_real(site / folder, free):

@@ -1,7 +1,7 @@
 """Packages that do not work as links, and why: they are installed as real files.
 
 Seen by running the version named with each; what can be found out from a wheel itself
-(libraries that look above site-packages) needs no line here. Users add names of their
+(libraries that links do not help) needs no line here. Users add names of their
 own (``--shared-store-real``, ``COMMONWHEEL_REAL``).
 """
 

@@ -12,10 +12,10 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from commonwheel.errors import LinkModeUnavailable, explain
+from commonwheel.errors import LinkModeUnavailable
 from commonwheel.link_mode import LinkMode
 
 if sys.platform != "win32":
@@ -51,7 +51,7 @@ class Sharing:
     def __init__(self, ways: Iterable[LinkMode]) -> None:
         """``ways``: what may be tried, the best first."""
         self._ways = list(ways)
-        self._file_mode, self._program_mode = file_modes()
+        _, self._program_mode = file_modes()
         self.reason = ""
         """Why the ways before :attr:`used` do not work."""
 
@@ -64,47 +64,51 @@ class Sharing:
         """Make ``target``, which is not there, a file like ``source``.
 
         A hard link has the store's permission bits; other files have those that pip
-        gives a file of a wheel. All have the times of ``source``.
+        gives a file of a wheel, and the times of ``source``.
 
         :raises LinkModeUnavailable: the only way that was allowed does not work
         :raises OSError: the folder is missing, full or not writable
         """
-        while True:
+        way = self._share(source, target)
+        if way is LinkMode.COPY:
+            copy(source, target)
+        if way is not LinkMode.HARDLINK:
+            self._finish(source, target)
+
+    def _share(self, source: Path, target: Path) -> LinkMode:
+        """Make ``target`` by a link; returns by which, or that it has to be a copy."""
+        while self.used is not LinkMode.COPY:
             try:
-                self._place(source, target)
+                if self.used is LinkMode.HARDLINK:
+                    os.link(source, target)
+                else:
+                    reflink(source, target)
             except OSError as error:
+                if error.errno == errno.EMLINK:
+                    return LinkMode.COPY  # of this one file there are links enough
                 if error.errno not in _CANNOT:
                     raise
                 self._give_up(error, source, target)
             else:
-                return
+                break
+        return self.used
 
-    def _place(self, source: Path, target: Path) -> None:
-        way = self.used
-        if way is LinkMode.HARDLINK:
-            try:
-                os.link(source, target)
-            except OSError as error:
-                if error.errno != errno.EMLINK:  # of this one file there are enough
-                    raise
-                way = LinkMode.COPY
-        if way is not LinkMode.HARDLINK:
-            self._make_like(source, target, reflink if way is LinkMode.REFLINK else copy)
+    def _finish(self, source: Path, target: Path) -> None:
+        """Give a file that was made what it has beside its data.
 
-    def _make_like(
-        self, source: Path, target: Path, make: Callable[[Path, Path], None]
-    ) -> None:
-        make(source, target)
+        Only a program needs a change of its permission bits: what others have is the
+        folder's affair, which may have a default of its own (``acl(5)``).
+        """
         status = os.stat(source)
-        program = status.st_mode & stat.S_IXUSR
-        os.chmod(target, self._program_mode if program else self._file_mode)
+        if status.st_mode & stat.S_IXUSR:
+            os.chmod(target, self._program_mode)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def _give_up(self, error: OSError, source: Path, target: Path) -> None:
         """Go on with the next way, if there is one."""
-        reason = "the store is on another filesystem"
-        if error.errno != errno.EXDEV:
-            reason = explain(error)
+        reason = error.strerror or str(error)
+        if error.errno == errno.EXDEV:
+            reason = "the store is on another filesystem"
         if len(self._ways) == 1:
             mode = self.used.value
             raise LinkModeUnavailable(mode, source, target, reason) from error
@@ -135,6 +139,7 @@ def reflink(source: Path, target: Path) -> None:
         if _clonefile is None or _clonefile(os.fsencode(source), os.fsencode(target), 0):
             code = ctypes.get_errno() or errno.ENOSYS
             raise OSError(code, os.strerror(code), str(target))
+        os.chmod(target, file_modes()[0])  # it has the store's
         return
     if sys.platform == "win32":
         raise OSError(errno.ENOSYS, "no reflinks on this system", str(target))

@@ -27,7 +27,7 @@ import logging
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .pip_client import SCHEME, Host, HostError, pip_module
@@ -199,25 +199,24 @@ def _beside_target(command_module: ModuleType, options: Options) -> Iterator[Non
     """While this lasts, pip makes what goes into ``--target`` on its filesystem.
 
     pip installs into a temporary folder and moves all from there. Between filesystems
-    that is a copy, which shares nothing with the store any more.
+    that is a copy, which shares nothing with the store any more. The temporary folder is
+    in the target, or in the last folder above it that is there already.
     """
     target, temporary = options.target_dir, getattr(command_module, "TempDirectory", None)
     if not target or temporary is None:
         yield
         return
-    target = os.path.abspath(target)
-    above = target
-    while not os.path.isdir(above):
-        above = os.path.dirname(above)
-    if os.stat(above).st_dev == os.stat(tempfile.gettempdir()).st_dev:
+    there = os.path.abspath(target)
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
+    if os.stat(there).st_dev == os.stat(tempfile.gettempdir()).st_dev:
         yield
         return
 
     def beside(*args: Any, **kwargs: Any) -> Any:
         if kwargs.get("kind") != "target":
             return temporary(*args, **kwargs)
-        os.makedirs(target, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=target, prefix=".pip-target-")
+        folder = tempfile.mkdtemp(dir=there, prefix=".pip-target-")
         return temporary(path=folder, delete=True, kind="target")
 
     command_module.TempDirectory = beside  # type: ignore[attr-defined]
@@ -225,8 +224,6 @@ def _beside_target(command_module: ModuleType, options: Options) -> Iterator[Non
         yield
     finally:
         command_module.TempDirectory = temporary  # type: ignore[attr-defined]
-        with suppress(OSError):
-            os.rmdir(target)  # if nothing was installed
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from commonwheel import installed, manifest, record
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
+from commonwheel.installation import shared_rows
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.store import bytecode_of, read_entry
@@ -96,9 +97,11 @@ def _weigh(entry: Entry, mode: LinkMode, cache_tag: str) -> tuple[int, int]:
     description = entry.description
     if mode is LinkMode.COPY:
         return 0, 0
-    if mode is not LinkMode.MANIFEST:
-        shared = description.files - len(description.real)
-        return description.size, shared if mode is LinkMode.HARDLINK else 0
+    if mode is LinkMode.REFLINK:
+        return description.size, 0
+    if mode is LinkMode.HARDLINK:
+        sizes = [int(row.size) for row in shared_rows(entry)]
+        return sum(sizes), len(sizes)
     compiled, compiled_size = bytecode_of(entry, cache_tag) or (0, 0)
     real_size = sum(file.size for file in description.real)
     return (

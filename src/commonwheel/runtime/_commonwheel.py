@@ -38,6 +38,13 @@ What it does:
   run when pip is imported. A program that is not pip pays nothing for it.
 * ``importlib.metadata`` (and its backport) finds the files that a ``RECORD``
   lists in the view, and ``pkgutil.iter_modules`` lists linked modules.
+* coverage takes the view for files and folders. It resolves links, and would measure
+  what is in the store as if it were not third-party code.
+* pytest keeps the bytecode of plugins that it rewrites in ``_commonwheel/pytest``. Beside
+  their source nobody can write it (they would be rewritten at every run), but root.
+* scikit-build-core, which lets CMake search site-packages, lets it search the view, too.
+* ``site.getsitepackages`` has the view behind the folder it belongs to: packages search
+  what it says for files of others (CUDA's libraries, TensorFlow's plugins).
 
 The view is also named by a path line of ``00_commonwheel.pth``. That line serves
 tools that read ``.pth`` files without running them (type checkers, editors), and
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
 _LINKS = _os.sep.join(("", "_commonwheel", "links", ""))
 _VIEW = _os.sep.join(("", "_commonwheel", "view"))
 _PIP = _os.sep.join(("", "_commonwheel", "_commonwheel_pip.py"))
+_PYTEST = _os.sep.join(("", "_commonwheel", "pytest", ""))
 
 _LOADERS = _external._get_supported_file_loaders()  # type: ignore[attr-defined]
 _SUFFIXES = [suffix for _, suffixes in _LOADERS for suffix in suffixes]
@@ -135,7 +143,8 @@ class ViewFinder(_external.FileFinder):
     """The stock finder of a folder of the view, for which a dangling link is an error.
 
     ``real`` is the folder's twin. Where a LinkFinder serves it on the same path, that
-    one gives the view's portions of namespace packages, which would come twice.
+    one gives the view's portions of namespace packages, which would come twice. Packages
+    that are in both go on in it.
     """
 
     _path_cache: "set[str]"  # the names in the folder, which FileFinder keeps
@@ -144,6 +153,7 @@ class ViewFinder(_external.FileFinder):
         _external.FileFinder.__init__(self, path, *_LOADERS)
         self._site = site
         self._real = real
+        self._goes_on = real != site and _os.path.isdir(real)
 
     def find_spec(
         self, fullname: str, target: "ModuleType | None" = None
@@ -151,6 +161,11 @@ class ViewFinder(_external.FileFinder):
         if fullname in _CUSTOMIZE:
             return None
         spec = _external.FileFinder.find_spec(self, fullname, target)
+        if self._goes_on and spec is not None and spec.loader is not None:
+            folders = spec.submodule_search_locations
+            twin = self._real + _os.sep + fullname.rpartition(".")[2]
+            if folders is not None and _os.path.isdir(twin):
+                folders.append(twin)
         if spec is None or spec.loader is None:
             # Nothing, or what looks like a namespace for want of its __init__.
             name = fullname.rpartition(".")[2]
@@ -263,10 +278,59 @@ def _extend_metadata(metadata: "ModuleType") -> None:
     metadata.PathDistribution.locate_file = locate_file
 
 
+def _extend_coverage(files: "ModuleType") -> None:
+    def abs_file(path: str) -> str:
+        site, view, below = _os.path.abspath(path).partition(_VIEW + _os.sep)
+        found: str = resolve(site) + view + below if view else resolve(path)
+        return found
+
+    def walk(folder: str) -> "Iterator[tuple[str, list[str], list[str]]]":
+        return _os.walk(folder, followlinks=_VIEW in folder)
+
+    names = vars(files)  # these are not public; its `os` is a copy of its own
+    if "abs_file" in names and names["os"] is not _os:
+        resolve, names["abs_file"] = names["abs_file"], abs_file
+        names["os"].walk = walk
+
+
+def _extend_pytest(rewrite: "ModuleType") -> None:
+    def get_cache_dir(file: object) -> object:
+        folder = get_folder(file)
+        site, view, _ = str(folder).partition(_VIEW + _os.sep)
+        if view:  # by entry: what another version has left is not for this one
+            entry = _os.path.dirname(_os.path.realpath(str(file)))
+            return type(folder)(site + _PYTEST + entry.partition(_os.sep)[2])
+        return folder
+
+    names = vars(rewrite)  # this one is not public
+    if "get_cache_dir" in names:
+        get_folder, names["get_cache_dir"] = names["get_cache_dir"], get_cache_dir
+
+
+def _extend_site(site: "ModuleType") -> None:
+    get = site.getsitepackages
+
+    def getsitepackages(prefixes: "list[str] | None" = None) -> "list[str]":
+        found: "list[str]" = get(prefixes)
+        return found + [folder + _VIEW for folder in _sites if folder in found]
+
+    site.getsitepackages = getsitepackages
+
+
+def _extend_cmake(_: "ModuleType") -> None:
+    known = _os.environ.get("CMAKE_PREFIX_PATH", "")
+    views = [site + _VIEW for site in _sites]
+    _os.environ["CMAKE_PREFIX_PATH"] = _os.pathsep.join([known] * bool(known) + views)
+
+
 _EXTENSIONS: "dict[str, Callable[[ModuleType], None]]" = {
     "pkgutil": _extend_pkgutil,
     "importlib.metadata": _extend_metadata,
     "importlib_metadata": _extend_metadata,
+    "coverage.files": _extend_coverage,
+    "_pytest.assertion.rewrite": _extend_pytest,
+    "scikit_build_core": _extend_cmake,
+    "site": _extend_site,
 }
 
 
