@@ -65,10 +65,10 @@ def test_shared_folders_are_one_in_every_mode_and_order(
     plain = make("plain")
     plain.install("one", "two", wheels=tmp_path, linked=False)
     alone = {}
-    for name in files:
+    for name, contents in files.items():
         other = make(f"only-{name}")
         other.install(name, wheels=tmp_path, linked=False)
-        alone[name] = other.json(FOUND) if "s/__init__.py" in files[name] else None
+        alone[name] = other.json(FOUND) if "s/__init__.py" in contents else None
     for first, second in itertools.permutations(files):
         for modes in itertools.product(MODES, MODES):
             for name, mode in zip((first, second), modes, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from environments import Environment, Templates, Tree, tree
+from environments import Environment, Tree
 from wheelhouse import NEWEST_PIP, Sample, Wheelhouse, write_wheel
 
 Make = Callable[..., Environment]
@@ -208,69 +208,6 @@ def _write_spying_project(folder: Path) -> tuple[Path, Path]:
 def _seen(report: Path) -> dict[str, str]:
     found: dict[str, str] = json.loads(report.read_text())["seen"]
     return found
-
-
-PLACES = {
-    "target": ("--target", "{place}"),
-    "target again": ("--target", "{place}", "--upgrade"),
-    "prefix": ("--prefix", "{place}"),
-    "root": ("--root", "{place}"),
-}
-
-
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("pip", ["23.2", NEWEST_PIP])
-def test_another_place_gets_what_pip_puts_there(
-    pip: str, place: str, make: Make, sample: Sample, tmp_path: Path
-) -> None:
-    environment = make(pip=pip)
-    folder = tmp_path / "place"
-
-    def put(*, linked: bool) -> Tree:
-        options = [each.format(place=folder) for each in PLACES[place]]
-        for _ in range(1 + place.endswith("again")):
-            environment.install(
-                *options, *sample.names, wheels=sample.folder, linked=linked
-            )
-        put_there = tree(folder)
-        shutil.rmtree(folder)
-        return put_there
-
-    before = environment.tree()
-    assert put(linked=True) == put(linked=False)
-    assert environment.tree() == before
-    assert not environment.store.exists()
-
-
-def test_a_users_own_folder_gets_what_pip_puts_there(
-    templates: Templates,
-    python: Path,
-    wheelhouse: Wheelhouse,
-    sample: Sample,
-    tmp_path: Path,
-) -> None:
-    # Outside a virtual environment, with the base interpreter and a pip from its wheel.
-    place = tmp_path / "user"
-    outside = Environment(
-        templates.make(tmp_path / "unused", python, NEWEST_PIP).path, tmp_path / "store"
-    )
-    outside.variables |= {"PYTHONUSERBASE": str(place), "PIP_BREAK_SYSTEM_PACKAGES": "1"}
-    pip = (python, f"{wheelhouse.pip(NEWEST_PIP)}/pip", "install", "--user", "--no-index")
-    here = (*pip, "--find-links", wheelhouse.folder, "--find-links", sample.folder)
-    outside.run(*here, "--no-compile", "commonwheel")
-    before = tree(place)
-
-    def put(*options: str) -> Tree:
-        outside.run(*here, *options, *sample.names)
-        now = tree(place)
-        outside.run(
-            *(python, f"{wheelhouse.pip(NEWEST_PIP)}/pip", "uninstall", "-y"),
-            *sample.names,
-        )
-        return {path: kind for path, kind in now.items() if path not in before}
-
-    assert put("--use-shared-store") == put()
-    assert not outside.store.exists()
 
 
 def test_files_of_other_places_land_where_pip_puts_them(

@@ -804,13 +804,9 @@ def audit(event, arguments):
         read.add(os.path.relpath(arguments[0], {str(site.path)!r}))
 read = set()
 sys.addaudithook(audit)
-sys.path.clear()
-site.addsitedir({str(site.path)!r})
-for name in "sitecustomize", "usercustomize":
-    try:
-        __import__(name)
-    except ImportError:
-        pass
+site.main()
+assert {str(site.path)!r} in sys.path and "_commonwheel" in sys.modules
+read = {{path for path in read if not path.startswith("../")}}
 print(*sorted(path for path in read if "__pycache__" not in path))
 """
     read = site.run(code, "-S", PYTHONDONTWRITEBYTECODE="1").split()

@@ -153,7 +153,7 @@ class ViewFinder(_external.FileFinder):
         _external.FileFinder.__init__(self, path, *_LOADERS)
         self._site = site
         self._real = real
-        self._goes_on = real != site and _os.path.isdir(real)
+        self._goes_on = real not in ("", site) and _os.path.isdir(real)
 
     def find_spec(
         self, fullname: str, target: "ModuleType | None" = None
@@ -312,9 +312,11 @@ def _extend_site(site: "ModuleType") -> None:
 
     def getsitepackages(prefixes: "list[str] | None" = None) -> "list[str]":
         found: "list[str]" = get(prefixes)
+        if _sys._getframe(1).f_globals is vars(site):
+            return found  # at start-up, `site` would list the view
         return found + [folder + _VIEW for folder in _sites if folder in found]
 
-    site.getsitepackages = getsitepackages
+    vars(site)["getsitepackages"] = getsitepackages
 
 
 def _extend_cmake(_: "ModuleType") -> None:
