@@ -102,15 +102,14 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
 # What was chosen
 
 
-def test_those_that_are_named_are_real_files() -> None:
-    choice = LinkChoice(real=frozenset({"one"}))
-    assert (choice.of("one"), choice.of("two")) == (AUTO, MANIFEST)
-
-
-@pytest.mark.parametrize("mode", [REFLINK, HARDLINK, COPY, AUTO])
-def test_a_mode_of_real_files_is_that_of_the_named_ones_too(mode: LinkMode) -> None:
+@pytest.mark.parametrize("mode", [MANIFEST, HARDLINK, COPY, AUTO])
+def test_those_that_are_named_have_files_of_their_own(mode: LinkMode) -> None:
     choice = LinkChoice(mode, frozenset({"one"}))
-    assert choice.of("one") is choice.of("two") is mode
+    assert (choice.of("one"), choice.of("two")) == (COPY, mode)
+
+
+def test_a_reflink_is_a_file_of_its_own() -> None:
+    assert LinkChoice(REFLINK, frozenset({"one"})).of("one") is REFLINK
 
 
 # What is there then

@@ -47,7 +47,7 @@ def test_a_reason_ends_with_the_version_that_was_looked_at(name: str) -> None:
     assert str(Version(version)) == version
 
 
-@pytest.mark.parametrize("mode", [LinkMode.HARDLINK, LinkMode.COPY])
+@pytest.mark.parametrize("mode", [LinkMode.REFLINK, LinkMode.COPY])
 def test_a_mode_of_real_files_that_was_chosen_needs_no_reason(
     tmp_path: Path, mode: LinkMode
 ) -> None:

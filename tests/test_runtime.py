@@ -1045,3 +1045,60 @@ def test_what_pip_writes_over_a_linked_distribution_is_what_imports(
     remove(entry)
     assert site.run(value_of("kit.leaf")) == "new"
     assert "ModuleNotFoundError" in site.fail("-c", "import kit.missing")
+
+
+def test_what_is_copied_out_of_the_store_can_be_written(
+    site: LinkedSite, tmp_path: Path
+) -> None:
+    site.link("one", {"one/__init__.py": "", "one/template/a.txt": "text"})
+    stored = Path(
+        site.run("import os, one; print(os.path.realpath(one.__path__[0]))").strip()
+    )
+    entry = stored.parents[1]
+    entry.chmod(0o755)
+    (entry / "entry.json").touch()
+    code = f"""
+import os, shutil, one
+for number, source in enumerate((one.__path__[0], {str(stored)!r})):
+    target = os.path.join({str(tmp_path)!r}, str(number))
+    shutil.copytree(source + "/template", target)
+    print(oct(os.stat(target + "/a.txt").st_mode), oct(os.stat(target).st_mode))
+"""
+    assert site.run(code).split() == ["0o100644", "0o40755"] * 2
+
+
+def test_what_is_read_only_elsewhere_stays_so_in_a_copy(
+    site: LinkedSite, tmp_path: Path
+) -> None:
+    (tmp_path / "a").touch(mode=0o444)
+    code = (
+        f"import shutil; shutil.copy2({str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r})"
+    )
+    site.run(code)
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EROFS", "EPERM"])
+def test_a_write_into_an_entry_that_is_refused_names_the_setting(
+    site: LinkedSite, number: str
+) -> None:
+    site.link("one", {"one/__init__.py": ""})
+    refuse = f"raise OSError(errno.{number}, 'refused', one.__path__[0] + '/cache')"
+    said = site.fail("-c", f"import errno, one; {refuse}")
+    assert said.startswith("one 1.0 is linked to the store entry")
+    assert said.endswith("--shared-store-real one --force-reinstall --no-deps one==1.0")
+    wrapped = f"try:\n {refuse}\nexcept OSError as error:\n raise KeyError from error"
+    assert "--shared-store-real one" in site.fail("-c", f"import errno, one\n{wrapped}")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise OSError(13, 'refused', '/elsewhere')",
+        "raise OSError(28, 'full', one.__path__[0] + '/cache')",
+        "raise KeyError",
+    ],
+)
+def test_other_errors_are_followed_by_nothing(site: LinkedSite, code: str) -> None:
+    site.link("one", {"one/__init__.py": ""})
+    assert "shared-store" not in site.fail("-c", f"import one; {code}")

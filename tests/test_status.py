@@ -86,7 +86,7 @@ def test_real_files_are_shown_with_what_was_really_used(
     if mode is LinkMode.COPY:
         monkeypatch.setattr(os, "link", refuse)
     wheel = write_wheel(tmp_path / "wheels", FILES)
-    links = LinkChoice(real=frozenset({"sample"}))
+    links = LinkChoice(LinkMode.AUTO)
     install_wheels([WheelRequest(wheel)], environment, store, links=links)
     found = status(environment)
     (one,) = found.linked

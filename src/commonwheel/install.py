@@ -151,10 +151,11 @@ def of_entry(entry: Entry, links: LinkChoice) -> Request:
     Of packages that are known not to work as links it is another one.
     """
     name = entry.description.name
-    mode, reason = links.of(name), ""
-    if mode is LinkMode.MANIFEST and name in real_packages.REASONS:
-        mode, reason = LinkMode.AUTO, real_packages.REASONS[name]
-    return Request(entry, mode=mode, reason=reason)
+    known = real_packages.REASONS.get(name, "")
+    if known:
+        links = replace(links, real=links.real | {name})
+    reason = known if links.mode is LinkMode.MANIFEST else ""
+    return Request(entry, mode=links.of(name), reason=reason)
 
 
 def _request(wheel: WheelRequest, entry: Entry, links: LinkChoice) -> Request:

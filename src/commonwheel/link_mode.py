@@ -27,10 +27,13 @@ class LinkChoice:
 
     mode: LinkMode = LinkMode.MANIFEST
     real: frozenset[str] = frozenset()
-    """Distributions (normalized names) to install as real files whatever the mode."""
+    """Distributions (normalized names) that need files of their own, to write to."""
 
     def of(self, name: str) -> LinkMode:
-        """The mode for the distribution ``name`` (normalized)."""
-        if self.mode is LinkMode.MANIFEST and name in self.real:
-            return LinkMode.AUTO
+        """The mode for the distribution ``name`` (normalized).
+
+        A hard link is the store's own file, and nothing to write to.
+        """
+        if name in self.real and self.mode is not LinkMode.REFLINK:
+            return LinkMode.COPY
         return self.mode

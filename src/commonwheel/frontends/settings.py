@@ -33,6 +33,11 @@ def store_path(given: str | None) -> Path:
     return user_data_path("commonwheel") / "store"
 
 
+def inherited() -> dict[str, str]:
+    """The variables that :func:`link_choice` reads, for a program that passes on none."""
+    return {name: os.environ[name] for name in (LINK_MODE, REAL) if name in os.environ}
+
+
 def link_choice(mode: str | None = None, real: Iterable[str] = ()) -> LinkChoice:
     """How distributions get into environments.
 

@@ -45,6 +45,10 @@ What it does:
 * scikit-build-core, which lets CMake search site-packages, lets it search the view, too.
 * ``site.getsitepackages`` has the view behind the folder it belongs to: packages search
   what it says for files of others (CUDA's libraries, TensorFlow's plugins).
+* What ``shutil`` copies out of the store can be written by its owner, as a copy of a real
+  file can (``alembic init``, ``dbt init``).
+* A program that ends with an error because it was not allowed to write into an entry says
+  after its traceback how to install that distribution as real files.
 
 The view is also named by a path line of ``00_commonwheel.pth``. That line serves
 tools that read ``.pth`` files without running them (type checkers, editors), and
@@ -58,6 +62,7 @@ interpreter start costs more than the rest of this file.
 """
 
 import _frozen_importlib_external as _external
+import atexit as _atexit
 import os as _os
 import sys as _sys
 
@@ -97,7 +102,8 @@ def _owner(site: str, target: str) -> "tuple[str, str, str] | None":
             with open(site + _LINKS + manifest, "rb") as file:
                 lines = [_os.fsdecode(line.rstrip()) for line in file]
             fields = dict(line.split(": ", 1) for line in lines)
-            if fields["entry"] + _os.sep in target:
+            entry = fields["entry"] + _os.sep
+            if entry in target or _os.path.realpath(entry) + _os.sep in target:
                 path = _os.sep.join((site, fields["metadata"], "RECORD"))
                 with open(path, "rb") as file:
                     if any(line.startswith(row) for line in file):
@@ -137,6 +143,40 @@ def _refuse_dangling(site: str, link: str, name: str) -> None:
         raise MissingEntryError(
             message.format(*owner, python, prefix, reason), name=name, path=link
         )
+
+
+def _explain_refusal() -> None:
+    """At the end, say what can be done if an entry that was written to was the reason.
+
+    The interpreter keeps the exception that it ends with; its own report was before this.
+    """
+    error = getattr(_sys, "last_value", None)
+    if _sys.stderr is None or hasattr(_sys, "ps1"):
+        return  # nobody to tell, or somebody who went on
+    seen: "list[BaseException]" = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in (
+            1,
+            13,
+            30,
+        ):  # EPERM EACCES EROFS
+            for name in (error.filename, error.filename2):
+                if isinstance(name, (str, bytes)):
+                    target = _os.path.realpath(_os.fsdecode(name))
+                    for owner in filter(None, [_owner(site, target) for site in _sites]):
+                        from shlex import quote  # noqa: PLC0415  as above
+
+                        message = (
+                            "{0} {1} is linked to the store entry {2}, which cannot be"
+                            " written. To install it as real files: {3} -m pip install"
+                            " --use-shared-store --shared-store-real {0}"
+                            " --force-reinstall --no-deps {0}=={1}"
+                        )
+                        python = quote(_sys.executable or "python")
+                        _sys.stderr.write(message.format(*owner, python) + "\n")
+                        return
+        error = error.__cause__ or error.__context__
 
 
 class ViewFinder(_external.FileFinder):
@@ -325,6 +365,32 @@ def _extend_cmake(_: "ModuleType") -> None:
     _os.environ["CMAKE_PREFIX_PATH"] = _os.pathsep.join([known] * bool(known) + views)
 
 
+def _extend_shutil(shutil: "ModuleType") -> None:
+    def let_write(copy_bits: "Callable[..., None]") -> "Callable[..., None]":
+        def copy(src: str, dst: str, *, follow_symlinks: bool = True) -> None:
+            copy_bits(src, dst, follow_symlinks=follow_symlinks)
+            mode = _os.lstat(dst).st_mode
+            if not mode & 0o222 and _is_stored(_os.fsdecode(src)):
+                _os.chmod(dst, mode & 0o7777 | 0o200)
+
+        return copy
+
+    for name in ("copymode", "copystat"):
+        setattr(shutil, name, let_write(getattr(shutil, name)))
+
+
+def _is_stored(path: str) -> bool:
+    """Whether a path leads into the view, or into the tree of a store's entry."""
+    path = _os.path.abspath(path)
+    if _VIEW + _os.sep in path:
+        return True
+    while _os.path.basename(path):
+        path, name = _os.path.split(path)
+        if name == "tree" and _os.path.isfile(_os.path.join(path, "entry.json")):
+            return True
+    return False
+
+
 _EXTENSIONS: "dict[str, Callable[[ModuleType], None]]" = {
     "pkgutil": _extend_pkgutil,
     "importlib.metadata": _extend_metadata,
@@ -333,6 +399,7 @@ _EXTENSIONS: "dict[str, Callable[[ModuleType], None]]" = {
     "_pytest.assertion.rewrite": _extend_pytest,
     "scikit_build_core": _extend_cmake,
     "site": _extend_site,
+    "shutil": _extend_shutil,
 }
 
 
@@ -401,6 +468,7 @@ def install(site: "str | None" = None) -> None:
         _sys.meta_path.append(_LastResort)
     if _ExtendOnImport not in _sys.meta_path:
         _sys.meta_path.insert(0, _ExtendOnImport)
+        _atexit.register(_explain_refusal)
         for name, extend in _EXTENSIONS.items():
             if name in _sys.modules:
                 extend(_sys.modules[name])
