@@ -157,15 +157,32 @@ def compare(record_property: Callable[[str, object], None]) -> Compare:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the table of everything that was compared."""
-    rows = [
+    """Show the tables of everything that was compared, and measured."""
+    compared = [
         [row["tool"], row["version"], *(*row["cells"], "?", "?")[:2], row["same"]]
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if isinstance(report, pytest.TestReport) and report.when == "call"
-        for name, row in report.user_properties
-        if name == "compared"
+        for row in _recorded(terminalreporter, "compared")
     ]
+    header = ["tool", "version", "plain", "linked", "same"]
+    _show(terminalreporter, "plain and linked environments", header, compared)
+    header = ["filesystem", "asked", "used", "taken by the environment"]
+    taken = list(_recorded(terminalreporter, "filesystem"))
+    _show(terminalreporter, "link modes on filesystems", header, taken)
+
+
+def _recorded(terminalreporter: pytest.TerminalReporter, wanted: str) -> Iterator[Any]:
+    """What tests have recorded by a name (``record_property``)."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                yield from (row for name, row in report.user_properties if name == wanted)
+
+
+def _show(
+    terminalreporter: pytest.TerminalReporter,
+    title: str,
+    header: list[str],
+    rows: list[list[str]],
+) -> None:
     if rows:
-        terminalreporter.section("plain and linked environments")
-        terminalreporter.write_line("\n".join(table(rows)))
+        terminalreporter.section(title)
+        terminalreporter.write_line("\n".join(table(header, rows)))

@@ -200,9 +200,9 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 3]}..."
 
 
-def table(rows: list[list[str]]) -> list[str]:
-    """The lines of a table with one row for each comparison."""
-    rows = [["tool", "version", "plain", "linked", "same"], *sorted(rows)]
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
+    rows = [header, *sorted(rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

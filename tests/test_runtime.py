@@ -1102,3 +1102,22 @@ def test_a_write_into_an_entry_that_is_refused_names_the_setting(
 def test_other_errors_are_followed_by_nothing(site: LinkedSite, code: str) -> None:
     site.link("one", {"one/__init__.py": ""})
     assert "shared-store" not in site.fail("-c", f"import one; {code}")
+
+
+def test_who_looks_for_cuda_in_site_packages_finds_the_view(site: LinkedSite) -> None:
+    ask = "import site; ours = __import__('site').getsitepackages()"
+    site.link("cuda", {"cuda/pathfinder/__init__.py": ask, "other.py": ask})
+    code = (
+        "import cuda.pathfinder as cuda, other; print(*other.ours, '+', *cuda.ours[1:])"
+    )
+    others, _, more = site.run(code).strip().partition(" + ")
+    assert others == str(site.path)
+    assert more == str(site.view)
+
+
+def test_cmake_searches_the_view_after_what_was_given(site: LinkedSite) -> None:
+    site.link("scikit-build-core", {"scikit_build_core/__init__.py": ""})
+    code = "import os, scikit_build_core; print(os.environ['CMAKE_PREFIX_PATH'])"
+    assert site.run(code).strip() == str(site.view)
+    given = site.run(code, CMAKE_PREFIX_PATH="/given")
+    assert given.strip() == f"/given{os.pathsep}{site.view}"

@@ -43,8 +43,8 @@ What it does:
 * pytest keeps the bytecode of plugins that it rewrites in ``_commonwheel/pytest``. Beside
   their source nobody can write it (they would be rewritten at every run), but root.
 * scikit-build-core, which lets CMake search site-packages, lets it search the view, too.
-* ``site.getsitepackages`` has the view behind the folder it belongs to: packages search
-  what it says for files of others (CUDA's libraries, TensorFlow's plugins).
+* cuda.pathfinder, which searches ``site.getsitepackages()`` for CUDA's libraries, is told
+  of the view, too.
 * What ``shutil`` copies out of the store can be written by its owner, as a copy of a real
   file can (``alembic init``, ``dbt init``).
 * A program that ends with an error because it was not allowed to write into an entry says
@@ -352,9 +352,10 @@ def _extend_site(site: "ModuleType") -> None:
 
     def getsitepackages(prefixes: "list[str] | None" = None) -> "list[str]":
         found: "list[str]" = get(prefixes)
-        if _sys._getframe(1).f_globals is vars(site):
-            return found  # at start-up, `site` would list the view
-        return found + [folder + _VIEW for folder in _sites if folder in found]
+        caller = _sys._getframe(1).f_globals.get("__name__", "")
+        if caller.startswith("cuda."):  # others take the first or last, to write there
+            found += [folder + _VIEW for folder in _sites if folder in found]
+        return found
 
     vars(site)["getsitepackages"] = getsitepackages
 
