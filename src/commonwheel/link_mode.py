@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -37,3 +37,9 @@ class LinkChoice:
         if name in self.real and self.mode is not LinkMode.REFLINK:
             return LinkMode.COPY
         return self.mode
+
+    def anywhere(self) -> LinkChoice:
+        """The same for a place that nobody has chosen, where not every mode may work."""
+        if self.mode in (LinkMode.REFLINK, LinkMode.HARDLINK):
+            return replace(self, mode=LinkMode.AUTO)
+        return self

@@ -73,28 +73,18 @@ def plan_links(
     if len(placed) > len(requests):
         gone |= _names(placed)
         removals = tuple(plan_removals(gone, environment))
-    requests = placed
-    by_site: dict[Path, list[Request]] = {}
-    for request in requests:
-        if request.mode is LinkMode.MANIFEST:
-            site = environment.site_packages(request.entry.description.root_is_purelib)
-            by_site.setdefault(site, []).append(request)
-    views = {
-        site: _plan_view(site, group, environment, gone)
-        for site, group in by_site.items()
-    }
+    views = _plan_views(placed, environment, gone)
+    filled = tuple(views)
     if removals or not requests:
-        for site in _linked_sites(environment):
-            planned = ViewPlan(site, environment.cache_tag, without=gone)
-            views.setdefault(site, planned).restore()
+        _restore(views, environment, gone)
     shown = tuple((site, link) for site, view in views.items() for link in view.moved())
     installations = tuple(
-        _plan_installation(request, environment, views, template) for request in requests
+        _plan_installation(request, environment, views, template) for request in placed
     )
     written = {path for each in installations for path in installation.paths(each)}
     written |= {_in_view(site, link) for site, link in shown}
     main = environment.sites[:1] if additions else ()
-    sites = tuple(dict.fromkeys((*by_site, *_linked_sites(environment), *main)))
+    sites = tuple(dict.fromkeys((*filled, *_linked_sites(environment), *main)))
     return Plan(
         sites=sites,
         runtime=(
@@ -192,12 +182,8 @@ def plan_removal(names: Iterable[str], environment: Environment) -> Plan:
     :raises InvalidEnvironment: one of them cannot be removed
     """
     gone = frozenset(names)
-    views = {
-        site: ViewPlan(site, environment.cache_tag, without=gone)
-        for site in _linked_sites(environment)
-    }
-    for view in views.values():
-        view.restore()
+    views: dict[Path, ViewPlan] = {}
+    _restore(views, environment, gone)
     shown = tuple((site, link) for site, view in views.items() for link in view.moved())
     return Plan(
         sites=tuple(dict.fromkeys(site for site, _ in shown)),
@@ -242,16 +228,28 @@ def _amended_records(views: Mapping[Path, ViewPlan]) -> tuple[RealFile, ...]:
     )
 
 
-def _plan_view(
-    site: Path,
-    group: Sequence[Request],
-    environment: Environment,
-    names: Collection[str],
-) -> ViewPlan:
-    planned = ViewPlan(site, environment.cache_tag, without=names)
-    for request in group:
-        planned.add(request.entry)
-    return planned
+def _plan_views(
+    requests: Iterable[Request], environment: Environment, gone: Collection[str]
+) -> dict[Path, ViewPlan]:
+    """The views with what is to be linked in them, by their site-packages."""
+    views: dict[Path, ViewPlan] = {}
+    for request in requests:
+        if request.mode is LinkMode.MANIFEST:
+            site = environment.site_packages(request.entry.description.root_is_purelib)
+            if site not in views:
+                views[site] = ViewPlan(site, environment.cache_tag, without=gone)
+            views[site].add(request.entry)
+    return views
+
+
+def _restore(
+    views: dict[Path, ViewPlan], environment: Environment, gone: Collection[str]
+) -> None:
+    """Let the views, and those there are, show what ``gone`` have hidden."""
+    for site in _linked_sites(environment):
+        if site not in views:
+            views[site] = ViewPlan(site, environment.cache_tag, without=gone)
+        views[site].restore()
 
 
 def _amended_record(site: Path, owner: Manifest, amendment: Amendment) -> RealFile:

@@ -9,7 +9,7 @@ What is said to the host is one line of JSON, and so is each of its answers:
 * ``{"protocol", "store", "link_mode", "real", "version", "cache_tag", "template"}`` ->
   ``{"store"}``, the store's folder; or ``{"unsupported"}``, a reason to copy; or
   ``{"error"}``.
-* ``{"wheel", "name", "scheme", "plain", "python", "requested", "direct_url",
+* ``{"wheel", "name", "scheme", "place", "python", "requested", "direct_url",
   "bytecode"}`` -> ``{"linked": true, "mode", "said", "scripts"}``: how it was done, what
   pip is to warn of, and the scripts; or ``{"linked": false}``: pip is to
   copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 PROTOCOL = 2
 """Of what is said; raised when another commonwheel could not answer it rightly."""
 SCHEME = ("purelib", "platlib", "scripts", "headers", "data")
+ENVIRONMENT = "environment"
+"""The place of a wheel that goes where pip puts things by default."""
+BUILD = "build"
+"""The place of one for an isolated build environment, which pip makes where it likes."""
+PLAIN = "plain"
+"""The place of one for other folders: ``--target``, ``--prefix``, ``--root``, ``--user``."""
 _THIS_PYTHON = {
     "version": ".".join(map(str, sys.version_info[:3])),
     "cache_tag": sys.implementation.cache_tag,
@@ -108,11 +114,11 @@ class Host:
                 logger.warning(message, self._opening["unsupported"])
         return self._opening
 
-    def install(self, call: dict[str, Any], plain: bool) -> bool:
+    def install(self, call: dict[str, Any], place: str) -> bool:
         """Install a wheel as the arguments ``call`` of pip's own function say.
 
-        ``plain``: not into the environment, but into folders of their own. Returns
-        whether it was done; if not, pip's own function has to do it.
+        ``place`` is :data:`ENVIRONMENT`, :data:`BUILD` or :data:`PLAIN`. Returns whether
+        it was done; if not, pip's own function has to do it.
 
         :raises InstallationError: pip's error for "this distribution cannot be
             installed"; pip restores the one it has uninstalled before
@@ -131,7 +137,7 @@ class Host:
                 "wheel": os.path.abspath(call["wheel_path"]),
                 "name": call["name"],
                 "scheme": fields(call["scheme"]),
-                "plain": plain,
+                "place": place,
                 "python": call.get("script_executable") or sys.executable,
                 "requested": bool(call["requested"]),
                 "direct_url": None if direct_url is None else direct_url.to_json(),

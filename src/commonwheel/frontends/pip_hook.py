@@ -30,7 +30,15 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .pip_client import SCHEME, Host, HostError, pip_module
+from .pip_client import (
+    BUILD,
+    ENVIRONMENT,
+    PLAIN,
+    SCHEME,
+    Host,
+    HostError,
+    pip_module,
+)
 
 if TYPE_CHECKING:
     import optparse
@@ -125,7 +133,7 @@ class Seam:
             call.apply_defaults()
             arguments = call.arguments
             if _is_editable(arguments) or not host.install(
-                arguments, _is_plain(arguments)
+                arguments, _place_of(arguments)
             ):
                 self.original(*args, **kwargs)
 
@@ -182,16 +190,14 @@ def _is_editable(call: dict[str, Any]) -> bool:
     return call["wheel_path"] in os.environ.get(_EDITABLE, "").split(os.pathsep)
 
 
-def _is_plain(call: dict[str, Any]) -> bool:
-    """Whether a wheel goes into folders of its own, not into an environment.
-
-    Those are of ``--target``, ``--prefix``, ``--root`` and ``--user``.
-    """
+def _place_of(call: dict[str, Any]) -> str:
+    """Where a wheel goes: :data:`ENVIRONMENT`, :data:`BUILD` or :data:`PLAIN`."""
     given = call["scheme"]
     if _BUILD in given.purelib:
-        return False
+        return BUILD
     own = pip_module("locations").get_scheme(call["name"])
-    return any(getattr(own, key) != getattr(given, key) for key in SCHEME)
+    same = all(getattr(own, key) == getattr(given, key) for key in SCHEME)
+    return ENVIRONMENT if same else PLAIN
 
 
 @contextmanager

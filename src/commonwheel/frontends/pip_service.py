@@ -21,7 +21,7 @@ from commonwheel.apply import Applied
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
 from commonwheel.frontends import settings
-from commonwheel.frontends.pip_client import PROTOCOL
+from commonwheel.frontends.pip_client import BUILD, PLAIN, PROTOCOL
 from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.installation import INSTALLER
 from commonwheel.link_mode import LinkChoice
@@ -92,7 +92,10 @@ class _Service:
 
     def _install(self, question: Message) -> Message:
         environment = self._environment(question["scheme"], question["python"])
-        environment = replace(environment, plain=question["plain"])
+        environment = replace(environment, plain=question["place"] == PLAIN)
+        links = self._links
+        if question["place"] == BUILD:
+            links = links.anywhere()
         if not environment.plain and canonicalize_name(
             question["name"]
         ) in self._kept_real(environment):
@@ -112,7 +115,7 @@ class _Service:
                 [request],
                 environment,
                 self._store,
-                links=self._links,
+                links=links,
                 script_template=self._python["template"],
             )
         except KeyboardInterrupt:
