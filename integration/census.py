@@ -82,7 +82,13 @@ BY_DESIGN = (
     Rule(r"file (.*/)?\.[^/]*\.commonwheel", "marks whose a shared folder is"),
     Rule(r"file [^/]*\.dist-info/top_level\.txt", "generated where a wheel has none"),
 )
-EXPLAINED: tuple[Explanation, ...] = ()
+EXPLAINED: tuple[Explanation, ...] = (
+    Explanation(
+        "thrift",
+        r"file thrift/(\w+/)*__pycache__/\w+\.cpython-311\.opt-1\.pyc",
+        "its wheel has bytecode; entries are compiled anew, for `python` without -O",
+    ),
+)
 
 
 @dataclass(frozen=True)
