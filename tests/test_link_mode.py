@@ -18,7 +18,12 @@ from commonwheel import manifest, record, sharing
 from commonwheel.apply import Applied, apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
-from commonwheel.errors import ApplyFailed, CommonwheelError, LinkModeUnavailable
+from commonwheel.errors import (
+    ApplyFailed,
+    CommonwheelError,
+    InvalidStore,
+    LinkModeUnavailable,
+)
 from commonwheel.install import link_entries, uninstall
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkChoice, LinkMode
@@ -110,6 +115,13 @@ def test_those_that_are_named_have_files_of_their_own(mode: LinkMode) -> None:
 
 def test_a_reflink_is_a_file_of_its_own() -> None:
     assert LinkChoice(REFLINK, frozenset({"one"})).of("one") is REFLINK
+
+
+def test_where_nobody_has_chosen_the_place_no_mode_has_to_work() -> None:
+    real = frozenset({"one"})
+    for mode, wanted in ((HARDLINK, AUTO), (REFLINK, AUTO), (COPY, COPY), (AUTO, AUTO)):
+        assert LinkChoice(mode, real).anywhere() == LinkChoice(wanted, real)
+    assert LinkChoice(MANIFEST, real).anywhere() == LinkChoice(MANIFEST, real)
 
 
 # What is there then
@@ -500,3 +512,14 @@ def test_a_copy_that_fails_half_way_leaves_nothing(
     with pytest.raises(CommonwheelError, match=f"{os.strerror(error)}.*nothing was"):
         install(environment, entry, COPY)
     assert snapshot(environment.scheme.data) == before
+
+
+def test_what_was_written_to_in_the_store_does_not_spread(
+    environment: Environment, site: Path, entry: Entry
+) -> None:
+    changed = next(entry.tree.rglob("*.py"))
+    with open(changed, "a") as file:
+        file.write("# edited")
+    with pytest.raises(InvalidStore, match=f"{changed.name} of entry .* install again"):
+        install(environment, entry, COPY)
+    assert not list(site.glob("*"))

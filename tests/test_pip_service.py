@@ -56,7 +56,7 @@ def installation(wheel: Path, environment: Environment, **others: object) -> Mes
             "headers": str(scheme.headers / "sample"),
             "data": str(scheme.data),
         },
-        "plain": False,
+        "place": "environment",
         "bytecode": True,
         "python": sys.executable,
         "requested": True,

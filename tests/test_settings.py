@@ -86,3 +86,8 @@ def test_names_of_real_files_are_lists_and_those_of_the_variable_are_added(
 ) -> None:
     nothing_set.setenv("COMMONWHEEL_REAL", variable)
     assert settings.link_choice(real=given).real == names
+
+
+def test_a_name_that_no_distribution_can_have_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="'a/x': that is not the name"):
+        settings.link_choice(real=["good,a/x"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from commonwheel import bytecode, manifest, record, scripts
 from commonwheel.entry import Entry, Script, StoredFile
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidEnvironment
+from commonwheel.errors import InvalidEnvironment, InvalidStore
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.view import Link, ViewPlan
@@ -132,6 +132,7 @@ def plan_real(
 ) -> Installation:
     """What real files in the folder ``site`` add: what pip would put there.
 
+    :raises InvalidStore: the entry is damaged
     :raises InvalidEnvironment: a file would lie outside the environment
     """
     entry, description = request.entry, request.entry.description
@@ -140,6 +141,7 @@ def plan_real(
     metadata = f"{description.dist_info}/"
     rows = [row for row in record.parse(entry.record) if row.path not in added]
     tree = [row.path for row in rows if not row.path.startswith(metadata)]
+    _check_sizes(entry, [row for row in rows if not row.path.startswith(metadata)])
     shared = {row.path for row in shared_rows(entry)}
     files = [
         RealFile(site / path, source=entry.tree / path, shared=path in shared)
@@ -161,6 +163,24 @@ def shared_rows(entry: Entry) -> Iterator[record.Row]:
         edited = row.path in real or row.path.endswith(_CONFIGURATION)
         if not edited and not row.path.startswith(metadata):
             yield row
+
+
+def _check_sizes(entry: Entry, rows: Iterable[record.Row]) -> None:
+    """What somebody has written to in the store does not spread as files of others.
+
+    Bytecode that was made before would not even be of the same source.
+
+    :raises InvalidStore: a file is missing, or of another size than RECORD says
+    """
+    for row in rows:
+        try:
+            found = os.stat(entry.tree / row.path).st_size
+        except OSError:
+            found = -1
+        if str(found) != row.size:
+            reason = f"{row.path} of entry {entry.root.name} is missing or changed"
+            way_out = f"remove {entry.root} and install again"
+            raise InvalidStore(entry.root.parent.parent, f"{reason}; {way_out}")
 
 
 @dataclass(frozen=True)

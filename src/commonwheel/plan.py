@@ -64,6 +64,7 @@ def plan_links(
     :raises DuplicateRequest: one distribution is asked for twice
     :raises InvalidEnvironment: what is to be replaced cannot be removed, or a file would
         lie outside the environment
+    :raises InvalidStore: an entry is damaged whose files are to be real ones
     :raises LinkConflict: two distributions need different kinds of things at one path
     """
     _refuse_duplicates(requests)

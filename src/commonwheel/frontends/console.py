@@ -39,12 +39,9 @@ def print_status(status: EnvironmentStatus) -> None:
     table.add_column("Inodes", justify="right")
     table.add_column("Entry", overflow="fold", style="dim")
     for each in status.linked:
-        entry = (
-            each.entry.name
-            if each.present
-            else f"{each.entry.name} is missing or unreadable"
-        )
         needed = each.mode is LinkMode.MANIFEST
+        lost = "is missing or unreadable" if needed else "(gone, and not needed)"
+        entry = each.entry.name if each.present else f"{each.entry.name} {lost}"
         table.add_row(
             escape(each.name),
             escape(each.version),

@@ -40,7 +40,7 @@ ENVIRONMENT = "environment"
 BUILD = "build"
 """The place of one for an isolated build environment, which pip makes where it likes."""
 PLAIN = "plain"
-"""The place of one for other folders: ``--target``, ``--prefix``, ``--root``, ``--user``."""
+"""The place of one for folders of its own, those of ``--target`` and so on."""
 _THIS_PYTHON = {
     "version": ".".join(map(str, sys.version_info[:3])),
     "cache_tag": sys.implementation.cache_tag,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from platformdirs import user_data_path
 
 from commonwheel.errors import InvalidSetting
@@ -45,13 +45,20 @@ def link_choice(mode: str | None = None, real: Iterable[str] = ()) -> LinkChoice
     manifests. ``real`` are lists of names, separated by commas or spaces; those of
     ``COMMONWHEEL_REAL`` are added.
 
-    :raises InvalidSetting: the variable names no link mode
+    :raises InvalidSetting: the variable names no link mode, or there is another name that
+        no distribution can have
     """
     chosen = mode or os.environ.get(LINK_MODE) or LinkMode.MANIFEST.value
     if chosen not in LINK_MODES:
         reason = f"choose one of {', '.join(LINK_MODES)}"
         raise InvalidSetting(LINK_MODE, chosen, reason)
     names = re.split(r"[\s,]+", " ".join((*real, os.environ.get(REAL, ""))))
-    return LinkChoice(
-        LinkMode(chosen), frozenset(canonicalize_name(name) for name in names if name)
-    )
+    return LinkChoice(LinkMode(chosen), frozenset(_normalized(n) for n in names if n))
+
+
+def _normalized(name: str) -> str:
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        reason = "that is not the name of a distribution"
+        raise InvalidSetting("a name of real files", name, reason) from error

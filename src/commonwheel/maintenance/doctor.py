@@ -15,6 +15,7 @@ from commonwheel import manifest, record, runtime
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
+from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.store import read_entry
 
@@ -78,7 +79,8 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:
-        if link.is_linked:
+        # real files do not need their entry, but a hard link is a file of it
+        if link.is_linked or (link.mode is LinkMode.HARDLINK and link.entry.is_dir()):
             yield from _check_entry(link, mend)
         yield from _check_metadata(site, link, mend)
     yield from _check_view(site, [link for link in found if link.is_linked])
