@@ -80,6 +80,7 @@ class Explanation(NamedTuple):
 BY_DESIGN = (
     Rule(r"file _commonwheel/.*", "RECORD lists the manifest and the links"),
     Rule(r"file (.*/)?\.[^/]*\.commonwheel", "marks whose a shared folder is"),
+    Rule(r"file (.*/)?\.[^/]*\.kept", "a link that waits for its place"),
     Rule(r"file [^/]*\.dist-info/top_level\.txt", "generated where a wheel has none"),
 )
 EXPLAINED: tuple[Explanation, ...] = (

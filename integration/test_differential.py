@@ -129,7 +129,7 @@ DIFFERENCES = (
         "that file says what Python 3.12 and later guess; 3.11 sees only *.py",
     ),
     Difference(
-        rf"{ROW}.*\.commonwheel( > .*)?|.* > resource .*/\.[^/]*\.commonwheel",
+        rf"{ROW}.*\.commonwheel( > .*)?|.* > resource .*/\.[^/]*\.(commonwheel|kept)",
         only_linked,
         "marks whose a folder of several distributions is, so that it can be removed",
     ),
@@ -177,7 +177,7 @@ DIFFERENCES = (
         "the files that would be removed, or stay in a folder, are not there",
     ),
     Difference(
-        rf"{UNINSTALL}(_commonwheel/|.*\.commonwheel$).*",
+        rf"{UNINSTALL}(_commonwheel/|.*\.(commonwheel|kept)$).*",
         only_linked,
         "links and markers are there in their place",
     ),
@@ -421,7 +421,7 @@ def test_the_linked_environment_has_no_package_file_of_its_own(
     allowed = re.compile(
         r"[^/]+\.dist-info/.+|[^/]+\.pth"
         r"|_commonwheel/links/[^/]+\.link"
-        r"|(.+/)?\.[^/]+\.commonwheel"
+        r"|(.+/)?\.[^/]+\.(commonwheel|kept)"
     )
     new = {
         path

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -668,7 +669,7 @@ def test_the_settings_of_each_frontend(environment: Environment, wheels: Path) -
         *again, wheels=wheels, variables={ours: "symlink"}, check=False
     )
     assert done.returncode == 1
-    assert "COMMONWHEEL_LINK_MODE is set to 'symlink': choose one of" in done.stderr
+    assert re.search("COMMONWHEEL_LINK_MODE .*'symlink': choose one of", done.stderr)
     assert "Traceback" not in done.stderr
     assert _modes(environment)["cargo"] != "manifest"  # it is still there
 

@@ -142,7 +142,7 @@ def test_nothing_of_commonwheel_is_seen_inside(virtualenv: Virtualenv) -> None:
     assert made.json(distributions) == plain.json(distributions)
     # What starts with the interpreter: the runtime alone, and it is compiled.
     started = "import sys; print(json.dumps(sorted(sys.modules)))"
-    assert {*made.json(started)} - {*plain.json(started)} == {"_commonwheel"}
+    assert {*made.json(started)} - {*plain.json(started)} == {"_commonwheel", "atexit"}
     cached = made.python("-c", "import _commonwheel; print(_commonwheel.__cached__)")
     assert Path(cached.strip()).exists()
     ways = made.json("import sys; print(json.dumps(sys.path))")

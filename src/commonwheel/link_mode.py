@@ -18,7 +18,7 @@ class LinkMode(Enum):
     HARDLINK = "hardlink"
     """Real names of the store's own, read-only files."""
     COPY = "copy"
-    """Real files that share nothing."""
+    """Real files of their own, copied by the kernel (which may share their data)."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -38,7 +38,11 @@ def inherited() -> dict[str, str]:
     return {name: os.environ[name] for name in (LINK_MODE, REAL) if name in os.environ}
 
 
-def link_choice(mode: str | None = None, real: Iterable[str] = ()) -> LinkChoice:
+def link_choice(
+    mode: str | None = None,
+    real: Iterable[str] = (),
+    variables: Mapping[str, str] = os.environ,
+) -> LinkChoice:
     """How distributions get into environments.
 
     ``mode`` is one of :data:`LINK_MODES`, else ``COMMONWHEEL_LINK_MODE``, else link
@@ -48,11 +52,11 @@ def link_choice(mode: str | None = None, real: Iterable[str] = ()) -> LinkChoice
     :raises InvalidSetting: the variable names no link mode, or there is another name that
         no distribution can have
     """
-    chosen = mode or os.environ.get(LINK_MODE) or LinkMode.MANIFEST.value
+    chosen = mode or variables.get(LINK_MODE) or LinkMode.MANIFEST.value
     if chosen not in LINK_MODES:
         reason = f"choose one of {', '.join(LINK_MODES)}"
         raise InvalidSetting(LINK_MODE, chosen, reason)
-    names = re.split(r"[\s,]+", " ".join((*real, os.environ.get(REAL, ""))))
+    names = re.split(r"[\s,]+", " ".join((*real, variables.get(REAL, ""))))
     return LinkChoice(LinkMode(chosen), frozenset(_normalized(n) for n in names if n))
 
 

@@ -35,7 +35,7 @@ class SharedStoreSeeder(FromAppData):
             return
         # Not before it is known that this seeder was chosen.
         from commonwheel.errors import CommonwheelError
-        from commonwheel.frontends import pip_files
+        from commonwheel.frontends import pip_files, settings
         from commonwheel.install import WheelRequest, install_wheels
 
         with self._get_seed_wheels(creator) as found:
@@ -45,7 +45,8 @@ class SharedStoreSeeder(FromAppData):
                 # virtualenv may have been given other variables than this process
                 store = pip_files.store_of(self.env)
                 given = pip_files.additions()
-                install_wheels(wheels, environment, store, additions=given)
+                links = settings.link_choice(variables=self.env)
+                install_wheels(wheels, environment, store, links=links, additions=given)
             except CommonwheelError as error:
                 logger.warning("the seed packages are copied: %s", error)
                 super().run(creator)

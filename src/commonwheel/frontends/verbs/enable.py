@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from commonwheel import installed
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
-from commonwheel.install import link_entries
-from commonwheel.installation import Request
+from commonwheel.install import link_entries, of_entry
 from commonwheel.store import Store
 
 
@@ -47,7 +47,8 @@ def run(asked: Arguments) -> int:
     if seed.is_lost(environment):
         with arguments.progress() as progress:
             entry = seed.pip(environment, store, HostPip(), progress)
-        link_entries([Request(entry, requested=False)], environment, store)
+        request = replace(of_entry(entry, settings.link_choice()), requested=False)
+        link_entries([request], environment, store)
     if "pip" not in installed.read(environment):
         another = f"`pip --python {environment.python} install --use-shared-store`"
         print(

@@ -6,6 +6,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from commonwheel.environment import of_interpreter
@@ -13,8 +14,7 @@ from commonwheel.errors import CommonwheelError, InvalidEnvironment
 from commonwheel.files import remove_tree
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
-from commonwheel.install import link_entries
-from commonwheel.installation import Request
+from commonwheel.install import link_entries, of_entry
 from commonwheel.store import Store
 
 
@@ -77,7 +77,8 @@ def run(asked: Arguments) -> int:
 
             with arguments.progress() as progress:
                 entry = seed.pip(environment, store, HostPip(), progress)
-            requests.append(Request(entry, requested=False))
+            request = of_entry(entry, settings.link_choice())
+            requests.append(replace(request, requested=False))
         given = pip_files.additions()
         link_entries(requests, environment, store, additions=given)
     except (CommonwheelError, OSError, KeyboardInterrupt):
