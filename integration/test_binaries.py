@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel import binaries
+from commonwheel.binaries import formats
 from conftest import Make
 from environments import Environment, assert_untouched, run, store_contents
 from pairs import Compare, Pairs
@@ -347,7 +347,7 @@ def test_binaries_are_read_as_readelf_reads_them(python: Path) -> None:
     folder = Path(run([python, "-c", code]).stdout.strip(), "lib-dynload")
     paths = [*folder.glob("*.so"), Path("/bin/sh").resolve(), python.resolve()]
     for path in paths:
-        found = binaries.read(path)
+        found = formats.read(path)
         assert found is not None
         facts = told(run(["readelf", "--dynamic", "--wide", path]).stdout)
         assert list(found.needed) == facts.get("NEEDED", [])

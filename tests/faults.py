@@ -6,11 +6,16 @@ whichever library asks for it.
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from commonwheel.errors import ApplyFailed
+from folders import snapshot
 
 _CHANGES = frozenset(
     {
@@ -59,3 +64,32 @@ def fault(root: Path, number: int, error: BaseException) -> Iterator[_Fault]:
         yield planned
     finally:
         _active.clear()
+
+
+def all_or_nothing(
+    root: Path, prepare: Callable[[], Callable[[], object]], error: BaseException
+) -> Iterator[Callable[[], object]]:
+    """Let the changes that an act makes below ``root`` fail, one after the other.
+
+    ``prepare`` fills ``root`` and returns the act. After each failure ``root`` has to be
+    as it was before. An act that goes well all the same, because there was another way
+    or no need, is yielded, and prepared anew.
+    """
+    act = prepare()
+    before = snapshot(root)
+    failures = 0
+    for number in itertools.count():
+        with fault(root, number, error) as planned:
+            try:
+                act()
+            except (ApplyFailed, KeyboardInterrupt):
+                assert snapshot(root) == before, f"change {number}"
+                failures += 1
+                continue
+        yield act
+        if not planned.happened:
+            break
+        shutil.rmtree(root)
+        act = prepare()
+        before = snapshot(root)
+    assert failures > 15

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
 
-from commonwheel import apply as apply_module
-from commonwheel import files, manifest
+from commonwheel import files, manifest, steps
 from commonwheel.apply import apply, changing
+from commonwheel.change import Change
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed
@@ -22,12 +20,11 @@ from commonwheel.installation import Request
 from commonwheel.plan import plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
-from faults import fault
-from folders import Snapshot, snapshot
+from faults import all_or_nothing
+from folders import snapshot
 
 Act = Callable[[], None]
 Operation = Callable[[Environment, Path], Act]
-Prepared = tuple[Act, Snapshot]
 
 
 def install(environment: Environment, *entries: Entry) -> None:
@@ -98,7 +95,6 @@ OPERATIONS = [*(a_batch, an_upgrade, a_reinstallation, a_split, a_removal)]
     ids=["error", "interrupt", "interrupt, no exchange"],
 )
 def test_all_or_nothing(
-    environment: Environment,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     operation: Operation,
@@ -107,33 +103,19 @@ def test_all_or_nothing(
 ) -> None:
     if not exchange:
         monkeypatch.setattr(files, "_renameat2", None)
-    root = environment.scheme.data
-    act, before = prepare(operation, environment, tmp_path)
-    failures = 0
-    for number in itertools.count():
-        with fault(root, number, error) as planned:
-            try:
-                act()
-            except (ApplyFailed, KeyboardInterrupt):
-                assert snapshot(root) == before
-                failures += 1
-                continue
-        # There was another way than the one that failed, or no need for it.
+    root = tmp_path / "environment"
+    for act in all_or_nothing(root, lambda: prepare(operation, tmp_path), error):
         complete = files_in(root)
         act()
         assert files_in(root) == complete
-        if not planned.happened:
-            break
-        shutil.rmtree(root)
-        act, before = prepare(operation, make_environment(root), tmp_path)
-    assert failures > 15
 
 
-def prepare(operation: Operation, environment: Environment, tmp_path: Path) -> Prepared:
-    root = environment.scheme.data
-    write(root, {"bin/python": "", "share/same.txt": "of somebody else"})
-    act = operation(environment, tmp_path / "store")
-    return act, snapshot(root)
+def prepare(operation: Operation, tmp_path: Path) -> Act:
+    environment = make_environment(tmp_path / "environment")
+    write(
+        environment.scheme.data, {"bin/python": "", "share/same.txt": "of somebody else"}
+    )
+    return operation(environment, tmp_path / "store")
 
 
 def files_in(root: Path) -> set[tuple[str, str | bytes]]:
@@ -145,15 +127,15 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
 
 
 def test_what_cannot_be_put_back_is_kept(
-    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    act, _ = prepare(an_upgrade, environment, tmp_path)
+    act = prepare(an_upgrade, tmp_path)
 
     def fail(*args: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(apply_module._Change, "publish_metadata", fail)
-    monkeypatch.setattr(apply_module, "_put_back", fail)
+    monkeypatch.setattr(Change, "publish_metadata", fail)
+    monkeypatch.setattr(steps, "_put_back", fail)
     with pytest.raises(ApplyFailed, match="could not be put back") as caught:
         act()
     assert caught.value.kept is not None
@@ -164,10 +146,11 @@ def test_what_cannot_be_put_back_is_kept(
 
 
 def test_a_second_interrupt_does_not_stop_taking_back(
-    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    act, before = prepare(an_upgrade, environment, tmp_path)
-    undo = apply_module._swap_back
+    act = prepare(an_upgrade, tmp_path)
+    before = snapshot(tmp_path / "environment")
+    undo = steps._swap_back
     interrupts = iter(range(3))
 
     def interrupt(*args: object) -> None:
@@ -175,11 +158,11 @@ def test_a_second_interrupt_does_not_stop_taking_back(
             raise KeyboardInterrupt
         undo(*args)
 
-    monkeypatch.setattr(apply_module, "_swap_back", interrupt)
-    monkeypatch.setattr(apply_module._Change, "publish_metadata", interrupt)
+    monkeypatch.setattr(steps, "_swap_back", interrupt)
+    monkeypatch.setattr(Change, "publish_metadata", interrupt)
     with pytest.raises(KeyboardInterrupt):
         act()
-    assert snapshot(environment.scheme.data) == before
+    assert snapshot(tmp_path / "environment") == before
 
 
 def test_upgrade_leaves_nothing_of_the_old_version(

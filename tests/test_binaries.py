@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from binary_files import elf, fat, mach_o, pe
-from commonwheel import binaries
-from commonwheel.binaries import Binary, Outside
+from commonwheel.binaries import formats
+from commonwheel.binaries.binary import Binary
+from commonwheel.binaries.outside import Outside, look_outside
 
 NEEDED = ("libone.so.1", "libc.so.6")
 DYLIBS = ("@rpath/libone.1.dylib", "/usr/lib/libSystem.B.dylib")
@@ -23,7 +24,7 @@ def read(content: bytes) -> Binary | None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
-        return binaries.read(Path(file.name))
+        return formats.read(Path(file.name))
 
 
 def look(folder: Path, files: Mapping[str, bytes]) -> Outside:
@@ -31,7 +32,7 @@ def look(folder: Path, files: Mapping[str, bytes]) -> Outside:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return binaries.look_outside(folder, files)
+    return look_outside(folder, files)
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -331,4 +332,4 @@ def test_files_that_are_looked_into(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["x.py", "x.pyi", "x.h", "x.json", "x.soft"])
 def test_files_that_are_not_even_opened(tmp_path: Path, name: str) -> None:
-    assert binaries.look_outside(tmp_path, [f"p-1.2/{name}"]) == Outside()
+    assert look_outside(tmp_path, [f"p-1.2/{name}"]) == Outside()

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from commonwheel import binaries, record, tree, wheel
+from commonwheel import record, tree, wheel
+from commonwheel.binaries.outside import look_outside
 from commonwheel.entry import Description, Script, StoredFile
 from commonwheel.errors import InvalidWheel
 from commonwheel.wheel import Area, Member, Wheel
@@ -51,7 +52,7 @@ def describe(archive: Wheel, root: Path, identifier: str, digest: str) -> Descri
         by_area[member.area].append(member)
     paths = tree_paths(archive)
     metadata = {member.path for member in by_area[Area.METADATA]}
-    outside = binaries.look_outside(root / Area.TREE.value, paths)
+    outside = look_outside(root / Area.TREE.value, paths)
     return Description(
         id=identifier,
         sha256=digest,

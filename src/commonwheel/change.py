@@ -1,0 +1,192 @@
+"""A change to one environment: how each thing in a plan is put on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from commonwheel import bytecode, manifest, sharing
+from commonwheel.errors import NoSymbolicLinks
+from commonwheel.installation import Installation, RealFile
+from commonwheel.link_mode import LinkMode
+from commonwheel.sharing import Sharing
+from commonwheel.steps import Steps
+from commonwheel.view import KEEPER, Link, Split
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+_NO_RIGHT = 1314
+"""``ERROR_PRIVILEGE_NOT_HELD`` of Windows."""
+
+
+class Change:
+    """One change to an environment, made of steps that can be taken back."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self._real_folders: set[str] = set()
+        self._share: Callable[[Path, Path], object] = os.link
+        self._editable = Sharing(sharing.EDITABLE)
+        self._sharing: dict[LinkMode, Sharing] = {}
+        self._file_mode, self._program_mode = sharing.file_modes()
+        self.modes: dict[str, LinkMode] = {}
+        """How the distributions were made that are there by now."""
+
+    def prepare(self, site: Path) -> None:
+        """Make the folders of ours that site-packages lacks."""
+        for folder in (site / manifest.LINKS, site / manifest.VIEW):
+            self.steps.make_folder(folder)
+        keeper = site / manifest.VIEW / KEEPER
+        if not keeper.exists():
+            self.write(RealFile(keeper, content=b""))
+
+    def fallbacks(self) -> tuple[str, ...]:
+        """What the filesystem has kept this change from."""
+        automatic = self._sharing.get(LinkMode.AUTO)
+        if automatic is None or automatic.used is not LinkMode.COPY:
+            return ()
+        return (f"{automatic.reason}: copying",)
+
+    def write(self, file: RealFile, mode: LinkMode = LinkMode.MANIFEST) -> None:
+        """Write a real file; how it may be shared with the store says ``mode``."""
+        self.steps.make_folder(file.path.parent)
+        if file.shared and not os.path.lexists(file.path):
+            # of thousands of files, and nobody looks for them yet
+            self.steps.will_make(file.path)
+            self._write(file, file.path, mode)
+            return
+        if file.path.is_dir() and not file.path.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there", str(file.path))
+        staged = self.steps.new_name()
+        self._write(file, staged, mode)
+        self.steps.put(staged, file.path)
+
+    def _write(self, file: RealFile, path: Path, mode: LinkMode) -> None:
+        content = file.content
+        if file.compiled_from is not None:
+            assert file.source is not None
+            source = os.stat(file.compiled_from)
+            content = bytecode.checked(file.source.read_bytes(), source)
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(self._program_mode if file.executable else self._file_mode)
+            return
+        assert file.source is not None
+        shared = self._shared(mode) if file.shared else self._editable
+        shared.place(file.source, path)
+
+    def _shared(self, mode: LinkMode) -> Sharing:
+        """One for all files of a link mode: what works is found out once."""
+        return self._sharing.setdefault(mode, Sharing(sharing.WAYS[mode]))
+
+    def split(self, site: Path, split: Split) -> None:
+        """Put a real folder of links in the place of a link."""
+        folder = self.steps.new_name()
+        for link in split.links:
+            path = folder / os.path.relpath(link.path, split.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_link(link, path)
+        for marker in split.markers:
+            path = folder / os.path.relpath(marker, split.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        self.steps.put(folder, site / manifest.VIEW / split.path)
+
+    def show(self, site: Path, link: Link) -> None:
+        """Make a link of the view."""
+        view = str(site / manifest.VIEW)
+        self._make_view_folder(view, os.path.dirname(link.path))
+        self._show(f"{view}/{link.path}", link)
+
+    def link(self, installation: Installation) -> None:
+        """Make a distribution importable."""
+        view = str(installation.site / manifest.VIEW)
+        for marker in installation.markers:
+            self._make_view_folder(view, os.path.dirname(marker))
+            path = Path(view, marker)
+            if not path.exists():
+                self.write(RealFile(path, content=b""))
+        for link in installation.links:
+            self.show(installation.site, link)
+        for file in installation.files:
+            self.write(file, installation.mode)
+        self._note(installation)
+
+    def _note(self, installation: Installation) -> None:
+        """Write the link manifest, which says how the distribution was really made."""
+        used = installation.mode
+        if used in self._sharing:
+            used = self._sharing[used].used
+        elif used is LinkMode.AUTO:
+            used = LinkMode.COPY  # without a file that could be shared
+        self.modes[installation.name] = used
+        if installation.manifest is not None:
+            content = manifest.encode(replace(installation.manifest, mode=used))
+            path = installation.site / installation.manifest.path
+            self.write(RealFile(path, content=content))
+
+    def publish_metadata(self, installation: Installation) -> None:
+        """Write a ``.dist-info`` folder aside and put it in its place."""
+        share: Callable[[Path, Path], object] = self._link_or_copy
+        if installation.mode is not LinkMode.MANIFEST:
+            share = self._shared(installation.mode).place
+        staged = self.steps.new_name()
+        staged.mkdir()
+        made = {staged}
+        for name, source in installation.metadata:
+            path = staged / name
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
+            share(source, path)
+        for name, content in installation.written:
+            (staged / name).write_bytes(content)
+        self.steps.put(staged, installation.dist_info)
+
+    def _show(self, path: str, link: Link) -> None:
+        if not os.path.lexists(path):
+            self.steps.will_make(Path(path))
+            self._make_link(link, Path(path))
+        elif not os.path.islink(path) or os.readlink(path) != link.target:
+            staged = self.steps.new_name()
+            self._make_link(link, staged)
+            self.steps.put(staged, Path(path))
+
+    def _make_link(self, link: Link, path: Path) -> None:
+        if link.is_bytecode:
+            self._link_or_copy(Path(link.target), path)
+            return
+        try:
+            os.symlink(link.target, path)
+        except OSError as error:
+            # EPERM: of a filesystem that has none; Windows: without the right to it
+            if error.errno in _NO_LINKS or getattr(error, "winerror", 0) == _NO_RIGHT:
+                raise NoSymbolicLinks(path, error.strerror or str(error)) from error
+            raise
+
+    def _link_or_copy(self, source: Path, path: Path) -> None:
+        """Share a file that never changes with the store, where that works."""
+        try:
+            self._share(source, path)
+        except OSError:
+            # another filesystem, no hard links here, or a store of another user:
+            # the same for all that follow
+            self._share = shutil.copyfile
+            shutil.copyfile(source, path)
+
+    def _make_view_folder(self, view: str, folder: str) -> None:
+        """Make a real folder of the view, and those above it.
+
+        Old links in the way are moved aside: what is made must not lie in the store.
+        """
+        path = f"{view}/{folder}"
+        if path in self._real_folders or not folder:
+            return
+        self._make_view_folder(view, os.path.dirname(folder))
+        if os.path.islink(path):
+            self.steps.move_aside(Path(path))
+        self.steps.make_folder(Path(path))
+        self._real_folders.add(path)
