@@ -19,7 +19,6 @@ from commonwheel.apply import Applied, apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import (
-    ApplyFailed,
     CommonwheelError,
     InvalidStore,
     LinkModeUnavailable,
@@ -31,8 +30,8 @@ from commonwheel.plan import plan_links
 from commonwheel.store import Store
 from conftest import CACHE_TAG, make_environment
 from entries import compiled, make_entry, write
-from faults import fault
-from folders import Snapshot, snapshot
+from faults import all_or_nothing
+from folders import snapshot
 
 MANIFEST, AUTO, COPY = LinkMode.MANIFEST, LinkMode.AUTO, LinkMode.COPY
 REFLINK, HARDLINK = LinkMode.REFLINK, LinkMode.HARDLINK
@@ -447,41 +446,20 @@ def a_removal(environment: Environment, store: Path, mode: LinkMode) -> Act:
     ids=["error", "interrupt"],
 )
 def test_all_or_nothing(
-    environment: Environment,
     tmp_path: Path,
     operation: Callable[[Environment, Path, LinkMode], Act],
     mode: LinkMode,
     error: BaseException,
 ) -> None:
-    root = environment.scheme.data
-    act, before = prepare(operation, environment, tmp_path, mode)
-    failures = 0
-    for number in itertools.count():
-        with fault(root, number, error) as planned:
-            try:
-                act()
-            except (ApplyFailed, KeyboardInterrupt):
-                assert snapshot(root) == before
-                failures += 1
-                continue
-        if not planned.happened:
-            break
-        # it went well all the same
-        shutil.rmtree(root)
-        act, before = prepare(operation, make_environment(root), tmp_path, mode)
-    assert failures > 15
+    root = tmp_path / "environment"
 
+    def prepare() -> Act:
+        environment = make_environment(root)
+        write(root, {"bin/python": "", "share/same.txt": "of somebody else"})
+        return operation(environment, tmp_path / "store", mode)
 
-def prepare(
-    operation: Callable[[Environment, Path, LinkMode], Act],
-    environment: Environment,
-    tmp_path: Path,
-    mode: LinkMode,
-) -> tuple[Act, Snapshot]:
-    root = environment.scheme.data
-    write(root, {"bin/python": "", "share/same.txt": "of somebody else"})
-    act = operation(environment, tmp_path / "store", mode)
-    return act, snapshot(root)
+    for _ in all_or_nothing(root, prepare, error):
+        pass  # it went well all the same
 
 
 def test_a_folder_that_was_not_there_is_not_left_behind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,22 +16,31 @@ def test_the_given_folder_goes_before_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COMMONWHEEL_STORE", "/from/the/variable")
-    assert settings.store_path("/given") == Path("/given")
-    assert settings.store_path(None) == Path("/from/the/variable")
+    assert settings.open_store("/given").root == Path("/given")
+    assert settings.open_store(None).root == Path("/from/the/variable")
+
+
+def test_several_stores_are_a_chain(tmp_path: Path) -> None:
+    layer, own = tmp_path / "layer", tmp_path / "own"
+    (layer / "entries").mkdir(parents=True)
+    chain = settings.open_store(f"{own}{os.pathsep}{layer}")
+    assert (chain.root, [each.root for each in chain.below]) == (own, [layer])
+    again = settings.open_store(settings.name_of(chain))
+    assert (again.root, [each.root for each in again.below]) == (own, [layer])
 
 
 def test_by_default_it_is_a_data_folder_not_a_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("COMMONWHEEL_STORE")
-    path = settings.store_path(None)
+    path = settings.open_store(None).root
     assert path.parts[-2:] == ("commonwheel", "store")
     assert "cache" not in str(path).lower()
 
 
 def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert settings.store_path("~/store") == Path("/home/somebody/store")
+    assert settings.open_store("~/store").root == Path("/home/somebody/store")
 
 
 @pytest.fixture

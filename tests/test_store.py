@@ -29,8 +29,9 @@ from commonwheel import files
 from commonwheel import store as store_module
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import bytecode_of, read_entry
 from commonwheel.errors import InvalidEnvironment, InvalidStore, InvalidWheel
-from commonwheel.store import Store, bytecode_of, read_entry
+from commonwheel.store import Store
 from conftest import CACHE_TAG
 from faults import fault
 from folders import snapshot

@@ -62,6 +62,51 @@ class InvalidStore(CommonwheelError):
 
 
 @dataclass(eq=False)
+class EntryGone(CommonwheelError):
+    """An entry that was collected after it was chosen and before it was linked."""
+
+    path: Path
+    """The entry's folder."""
+
+    def __str__(self) -> str:
+        return (
+            f"the store entry {self.path} is not there any more; nothing was changed,"
+            " run the command again"
+        )
+
+
+@dataclass(eq=False)
+class StoreBusy(CommonwheelError):
+    """A store that somebody uses, where nobody else may."""
+
+    path: Path
+    holders: tuple[str, ...]
+    """The programs that use it, as far as they are known."""
+
+    def __str__(self) -> str:
+        holders = " and ".join(self.holders) or "another program"
+        return (
+            f"the store {self.path} is in use by {holders}; nothing was changed,"
+            " try again when that is done"
+        )
+
+
+@dataclass(eq=False)
+class InvalidRegistry(CommonwheelError):
+    """A record of a store's registry that cannot be read: nobody knows what it needs."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be read: {self.reason}; as long as it is there nothing"
+            " can be collected. Remove it if its environment is gone; else run"
+            " `commonwheel doctor` on that environment"
+        )
+
+
+@dataclass(eq=False)
 class InvalidEnvironment(CommonwheelError):
     """A path that is not a Python environment, or one that cannot be linked into."""
 
@@ -160,7 +205,7 @@ class InvalidSetting(CommonwheelError):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name} is set to {self.value!r}: {self.reason}"
+        return f"{self.name} cannot be {self.value!r}: {self.reason}"
 
 
 @dataclass(eq=False)

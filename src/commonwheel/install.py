@@ -49,6 +49,8 @@ class WheelRequest:
     """Who the INSTALLER file (:pep:`376`) names."""
     bytecode: bool = True
     """Whether real files come with bytecode; links always have it."""
+    url: str | None = None
+    """Where the file came from, without credentials, if it can be had there again."""
 
 
 def install_wheels(
@@ -78,18 +80,19 @@ def install_wheels(
     _check_requests(wheels, environment)
     compiler = Compiler(environment.python, environment.cache_tag)
     requests: list[Request] = []
-    for number, each in enumerate(wheels):
-        progress("storing", number, len(wheels))
-        entry = store.add(each.path, compiler, remember=each.lasting)
-        requests.append(_request(each, entry, links))
-    return link_entries(
-        requests,
-        environment,
-        store,
-        script_template=script_template,
-        additions=additions,
-        progress=progress,
-    )
+    with store.in_use():
+        for number, each in enumerate(wheels):
+            progress("storing", number, len(wheels))
+            entry = store.add(each.path, compiler, remember=each.lasting, url=each.url)
+            requests.append(_request(each, entry, links))
+        return link_entries(
+            requests,
+            environment,
+            store,
+            script_template=script_template,
+            additions=additions,
+            progress=progress,
+        )
 
 
 def link_entries(
@@ -108,6 +111,7 @@ def link_entries(
     environment's Python (:meth:`Store.ensure_bytecode`). The distributions ``removed``
     (normalized names) are uninstalled at the same time.
 
+    :raises EntryGone: one of them was collected meanwhile
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
     :raises LinkModeUnavailable: a link mode was chosen that does not work there
@@ -124,7 +128,10 @@ def link_entries(
             )
         )
 
-    with changing(environment):
+    with store.in_use(), changing(environment):
+        if not environment.plain:  # its files are its own, and need no entry
+            held = {each.entry.root: each.mode for each in requests}
+            store.remember_environment(environment, held)
         try:
             return carry_out(requests)
         except NoSymbolicLinks as error:

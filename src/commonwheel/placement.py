@@ -14,13 +14,13 @@ from pathlib import Path
 
 from commonwheel import manifest, record
 from commonwheel.entry import Description, Entry
+from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.removal import Removal
-from commonwheel.store import read_entry
 from commonwheel.view import readable_manifests
 
 

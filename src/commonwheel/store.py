@@ -5,18 +5,24 @@
     STORE/
       format                       the version of this layout, "1"
       entries/NAME-VERSION-HASH8/  one unpacked wheel, complete as soon as it is there
-        entry.json                 what linking needs to know of it
-        tree/                      what belongs in site-packages; read-only
-        dist-info/                 metadata; RECORD as far as it is the same everywhere
-        scripts/ headers/ data/    its other files
-        bytecode/TAG               the tree holds bytecode for Pythons of this tag: how
-                                   many files, of how many bytes
+                                   (see :mod:`commonwheel.entry_folder`)
+      environments/                who uses it, see :mod:`commonwheel.registry`
+      runs/KEY/                    an environment made for programs to run in, as a lock
+                                   says; its file "used" was touched when it was used last
+      unused/ENTRY                 no environment held it when somebody looked; since when
+      trash/                       entries that were taken out, being removed
       tmp/                         entries being made
-      locks/                       at most 256 lock files, by the hash's first digits
+      locks/                       at most 256 lock files, by the hash's first digits; and
+                                   those of :mod:`commonwheel.occupancy`
       runtime/HASH.TAG.pyc         bytecode of the file that environments are given
       wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
       origins                      "SHA256 ENTRY": what else than its sha256 says which
                                    wheel an entry is of, such as a commit, hashed
+      urls                         "SHA256 URL": where a wheel came from
+      sizes                        "ENTRY BYTES/INODES" of what each entry takes
+
+Stores can be chained: entries are looked for in all of them, and added to the first one
+that can be written. The others may be read-only (a layer of an image, a network share).
 """
 
 from __future__ import annotations
@@ -24,41 +30,63 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
-from packaging.utils import canonicalize_name
 
-from commonwheel import digests, files, record, runtime, tree, unpack, wheel
-from commonwheel import entry as entries
+from commonwheel import digests, entry_folder, files, runtime, wheel
 from commonwheel.bytecode import Compiler
-from commonwheel.entry import Description, Entry
-from commonwheel.errors import InvalidStore, InvalidWheel, explain
-from commonwheel.wheel import Area, Wheel
+from commonwheel.contents import Contents
+from commonwheel.disposal import Disposal
+from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
+from commonwheel.environment import Environment
+from commonwheel.errors import EntryGone, InvalidStore, InvalidWheel, explain
+from commonwheel.link_mode import LinkMode
+from commonwheel.notes import Notes
+from commonwheel.occupancy import Occupancy
+from commonwheel.registry import Registry
+from commonwheel.wheel import Wheel
 
 LAYOUT = "1"
 _SETTLED = 2.0
 """Seconds after which a file's timestamps tell a later change of it apart; the largest
 timestamp step of a filesystem in use (FAT) is two."""
 
-_FOLDERS = ("entries", "tmp", "locks", "runtime")
+_FOLDERS = (
+    *("entries", "environments", "runs", "unused", "trash", "tmp", "locks", "runtime"),
+)
+_NOTES = ("wheels", "origins", "urls", "sizes")
 
 
 class Store:
     """A folder of unpacked wheels that environments share."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *below: Path) -> None:
         """Open the store at ``root``; it is made when the first entry is added.
+
+        With the stores ``below`` it is a chain: what is added goes into the first one
+        that can be written, which is then the ``root`` of the whole.
 
         :raises InvalidStore: there is something else, or a store of another layout
         """
-        self.root = Path(os.path.abspath(root))
+        roots = [Path(os.path.abspath(each)) for each in (root, *below)]
+        first = next((each for each in roots if _can_be_written(each)), roots[0])
+        self.root = first
+        others = dict.fromkeys(each for each in roots if each != first)
+        self.below = tuple(Store(each) for each in others)
+        """The other stores of the chain; nothing is added to them."""
         if "\n" in str(self.root):
             raise InvalidStore(self.root, "there is a line break in its path")
+        folders = {name: self.root / name for name in _FOLDERS}
+        self.registry = Registry(folders["environments"])
+        self.disposal = Disposal(folders["entries"], folders["unused"], folders["trash"])
+        self._occupancy = Occupancy(self.root, folders["locks"])
+        self._notes = {name: Notes(self.root / name, self._prepare) for name in _NOTES}
         try:
             layout = (self.root / "format").read_text("ascii").strip()
         except FileNotFoundError:
@@ -83,12 +111,38 @@ class Store:
         ):
             raise InvalidStore(self.root, "it holds something else")
 
-    def add(self, path: Path, compiler: Compiler, *, remember: bool = False) -> Entry:
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While this lasts, no entry of the chain is collected.
+
+        To be held from choosing entries until an environment that holds them is
+        registered; not while something is fetched, which can take long.
+
+        :raises InvalidStore: it cannot be locked
+        """
+        with ExitStack() as held:
+            if _can_be_written(self.root):
+                with self._writing():
+                    self._prepare()  # there is nothing to lock before
+            for each in (self, *self.below):
+                with each._writing():  # noqa: SLF001  another store of this class
+                    held.enter_context(each._occupancy.using())  # noqa: SLF001
+            yield
+
+    def add(
+        self,
+        path: Path,
+        compiler: Compiler,
+        *,
+        remember: bool = False,
+        url: str | None = None,
+    ) -> Entry:
         """The entry of the wheel file ``path``; it is unpacked if it is not there yet.
 
         It holds bytecode for the interpreter of ``compiler``. ``remember`` records the
         file's identity and time stamps with its hash, so that the next call need not
-        read the file again; for files that stay where they are.
+        read the file again; for files that stay where they are. ``url`` is where it came
+        from, for :meth:`url_of`.
 
         :raises InvalidWheel: the file is not a wheel
         :raises InvalidEnvironment: the interpreter does not run
@@ -98,16 +152,110 @@ class Store:
         before = _state(path)
         digest = self._digest(path, remember)
         prefix = "-".join(path.name.split("-")[:2])
-        found = self._find(prefix, digest)
-        if found is None:
-            archive = wheel.read(path)
-            with self._writing():
-                self._prepare()
-                with self._lock(digest):
-                    found = self._find(prefix, digest)  # published while we waited?
-                    if found is None:
-                        return self._unpack(archive, before, digest, compiler)
-        self.ensure_bytecode(found, compiler)
+        with self.in_use():
+            found = self._find_anywhere(prefix, digest)
+            if found is None:
+                found = self._add(path, prefix, digest, before, compiler)
+            self.ensure_bytecode(found, compiler)
+        if url is not None:
+            self._notes["urls"].note(digest, url)
+        return found
+
+    def _add(
+        self, path: Path, prefix: str, digest: str, before: object, compiler: Compiler
+    ) -> Entry:
+        """Unpack a wheel, unless another process does so first."""
+        archive = wheel.read(path)
+        with self._writing():
+            self._prepare()
+            with self._occupancy.using(), self._lock(digest):
+                found = self._find(prefix, digest)  # published while we waited?
+                if found is not None:
+                    return found
+                identifier = self._free_identifier(archive.prefix, digest)
+                with self._staging(digest) as staged:
+                    made = staged / "entry"
+                    _make(archive, made, identifier, digest, compiler, before)
+                    return self._publish(made, identifier)
+
+    def put_right(self, path: Path, identifier: str, compiler: Compiler) -> Entry:
+        """Make the entry ``identifier`` anew from its wheel file ``path``.
+
+        What was there, whatever became of it, is swapped with the new one in one step, so
+        that environments which use it never miss it.
+
+        :raises InvalidWheel: the file is not a wheel
+        :raises InvalidStore: the store cannot be written
+        :raises OSError: the wheel file cannot be read
+        """
+        before = _state(path)
+        digest = self._digest(path, remember=False)
+        archive = wheel.read(path)
+        with self._writing():
+            self._prepare()
+            with self.in_use(), self._lock(digest), self._staging(digest) as staged:
+                made = staged / "entry"
+                _make(archive, made, identifier, digest, compiler, before)
+                return self._replace(made, identifier)
+
+    def adopt(self, entry: Entry) -> Entry:
+        """A copy, in this store, of an entry of another one, which was verified.
+
+        One that is here under the same name is replaced, in one step.
+
+        :raises InvalidStore: the store cannot be written
+        """
+        digest = entry.description.sha256
+        with self._writing():
+            self._prepare()
+            with self.in_use(), self._lock(digest), self._staging(digest) as staged:
+                made = staged / "entry"
+                shutil.copytree(entry.root, made, symlinks=True)
+                entry_folder.seal(made)
+                return self._replace(made, entry.description.id)
+
+    def _replace(self, made: Path, identifier: str) -> Entry:
+        published = self.root / "entries" / identifier
+        if not os.path.lexists(published):
+            return self._publish(made, identifier)
+        files.sync_filesystem(made)
+        if not files.exchange(made, published):
+            self.disposal.take_out(identifier)
+            files.publish(made, published)
+        files.sync_folder(published.parent)
+        return self._published(published)
+
+    def _publish(self, made: Path, identifier: str) -> Entry:
+        """Make an entry that is complete visible, by a rename."""
+        published = self.root / "entries" / identifier
+        files.sync_filesystem(made)
+        files.publish(made, published)
+        files.sync_folder(published.parent)
+        return self._published(published)
+
+    def _published(self, root: Path) -> Entry:
+        self._note_size(root)
+        found = read_entry(root)
+        assert found is not None, root
+        return found
+
+    def _note_size(self, root: Path) -> tuple[int, int]:
+        size, inodes = entry_folder.measure(root)
+        self._notes["sizes"].note(root.name, f"{size}/{inodes}")
+        return size, inodes
+
+    def sizes(self, identifiers: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """How many bytes the files of entries have, and how many inodes each takes.
+
+        What was not noted is counted, and noted.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for identifier in identifiers:
+            size, _, inodes = self._notes["sizes"].get(identifier, "").partition("/")
+            if size.isdecimal() and inodes.isdecimal():
+                found[identifier] = int(size), int(inodes)
+            else:
+                found[identifier] = self._note_size(self.root / "entries" / identifier)
         return found
 
     def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
@@ -120,19 +268,22 @@ class Store:
         """
         source = runtime.SOURCE
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        kept = self.root / "runtime" / f"{digest[:16]}.{compiler.cache_tag}.pyc"
-        try:
-            return kept.read_bytes()
-        except OSError:
-            if self.root.exists() and not os.access(self.root, os.W_OK):
-                return b""
+        kept = Path("runtime", f"{digest[:16]}.{compiler.cache_tag}.pyc")
+        for each in (self, *self.below):
+            try:
+                return (each.root / kept).read_bytes()
+            except OSError:
+                continue
+        if self.root.exists() and not os.access(self.root, os.W_OK):
+            return b""
         with self._writing():
             self._prepare()
             with self._lock(digest), self._staging(digest) as staged:
                 compiler.compile(source.parent, [source.name], staged)
                 name = runtime.bytecode_name(compiler.cache_tag)
                 compiled = staged.joinpath(name).read_bytes()
-            files.write_atomically(kept, compiled, files.READ_ONLY_FILE)
+            path = self.root / kept
+            files.write_atomically(path, compiled, files.READ_ONLY_FILE)
         return compiled
 
     def get(self, identifier: str) -> Entry | None:
@@ -142,25 +293,49 @@ class Store:
         """
         return read_entry(self.root / "entries" / identifier)
 
+    def identifiers(self) -> list[str]:
+        """The names of the entries that there are now, without those of other stores.
+
+        :raises InvalidStore: the store cannot be read
+        """
+        try:
+            return sorted(os.listdir(self.root / "entries"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InvalidStore(self.root, explain(error)) from error
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the environments that programs are run in."""
+        return self.root / "runs"
+
+    def folder_of(self, identifier: str) -> Path:
+        """Where the entry named ``identifier`` is, or would be."""
+        return self.root / "entries" / identifier
+
     def contents(self) -> Contents:
         """The entries that there are now, to be found by what they are of.
 
         :raises InvalidStore: the store cannot be read
         """
-        try:
-            return Contents(self, os.listdir(self.root / "entries"))
-        except FileNotFoundError:
-            return Contents(self, ())
-        except OSError as error:
-            raise InvalidStore(self.root, explain(error)) from error
+        return Contents(
+            each.folder_of(identifier)
+            for each in (self, *self.below)
+            for identifier in each.identifiers()
+        )
 
     def of_origin(self, origin: str) -> Entry | None:
         """The entry of the wheel that came from ``origin``, if that is remembered.
 
         :raises InvalidStore: it is there but cannot be read
         """
-        identifier = self._origins.get(_key(origin))
-        return self.get(identifier) if identifier is not None else None
+        for each in (self, *self.below):
+            identifier = each._notes["origins"].get(_key(origin))  # noqa: SLF001
+            found = each.get(identifier) if identifier is not None else None
+            if found is not None:
+                return found
+        return None
 
     def remember_origin(self, origin: str, entry: Entry) -> None:
         """Remember that the wheel of ``entry`` came from ``origin``, if that is possible.
@@ -168,16 +343,55 @@ class Store:
         ``origin`` is whatever text says for ever which wheel is meant, and is not the
         wheel's sha256: another hash of it, a commit it was built from.
         """
-        key, identifier = _key(origin), entry.description.id
-        if self._origins.get(key) != identifier and self._append(
-            "origins", f"{key} {identifier}"
-        ):
-            self._origins[key] = identifier
+        self._notes["origins"].note(_key(origin), entry.description.id)
 
-    @cached_property
-    def _origins(self) -> dict[str, str]:
-        """Identifiers of entries by what their wheels came from; the last line counts."""
-        return self._pairs("origins")
+    def url_of(self, sha256: str) -> str | None:
+        """Where a wheel came from, if that was noted; as it was then."""
+        return self._notes["urls"].get(sha256)
+
+    def remember_environment(
+        self, environment: Environment, held: Mapping[Path, LinkMode]
+    ) -> None:
+        """Register that ``environment`` holds entries of this chain, by their folders.
+
+        They count as used again. To be called while the store is :meth:`in_use`.
+
+        :raises EntryGone: one of them is not there any more
+        :raises InvalidStore: the registry cannot be written
+        """
+        for each in held:
+            if not os.path.isdir(each):
+                raise EntryGone(each)
+        for store in (self, *self.below):
+            folder = store.root / "entries"
+            ours = [(root.name, m) for root, m in held.items() if root.parent == folder]
+            if ours and os.access(store.root, os.W_OK):
+                with store._writing():  # noqa: SLF001
+                    store._prepare()  # noqa: SLF001
+                    store.registry.remember(environment, ours)
+                    store.disposal.take_back(name for name, _ in ours)
+
+    @contextmanager
+    def alone(self, patience: float) -> Iterator[None]:
+        """While this lasts, nobody else uses this store; waits ``patience`` seconds.
+
+        :raises StoreBusy: somebody used it all the time
+        :raises InvalidStore: it cannot be locked, or written
+        """
+        with self._writing():
+            self._prepare()
+            with self._occupancy.alone(patience):
+                yield
+
+    def tidy_notes(self) -> None:
+        """Drop notes of what is not there any more, while :meth:`alone`."""
+        there = set(self.identifiers())
+        self._notes["origins"].keep(lambda _, identifier: identifier in there)
+        self._notes["sizes"].keep(lambda identifier, _: identifier in there)
+        digits = {_digits(identifier) for identifier in there}
+        for name in ("wheels", "urls"):
+            place = 1 if name == "wheels" else 0
+            self._notes[name].keep(lambda *pair, place=place: pair[place][:8] in digits)
 
     def ensure_bytecode(self, entry: Entry, compiler: Compiler) -> None:
         """Add bytecode for another interpreter to an entry, unless it has it.
@@ -188,14 +402,25 @@ class Store:
         :raises InvalidEnvironment: the interpreter does not run
         :raises InvalidStore: the store cannot be written
         """
-        done = entry.root / "bytecode" / compiler.cache_tag
-        if os.path.exists(done) or not os.access(done.parent, os.W_OK):
+        tag = compiler.cache_tag
+        if entry_folder.has_bytecode(entry, tag):
             return
+        if not entry_folder.takes_bytecode(entry):
+            return
+        owner = next(
+            (each for each in self.below if entry.root.parent.parent == each.root), self
+        )
+        owner._add_bytecode(entry, compiler)  # noqa: SLF001
+
+    def _add_bytecode(self, entry: Entry, compiler: Compiler) -> None:
+        digest = entry.description.sha256
         with self._writing():
             self._prepare()
-            with self._lock(entry.description.sha256):
-                if not done.exists():
-                    self._add_bytecode(entry, compiler, done)
+            with self._occupancy.using(), self._lock(digest):
+                if not entry_folder.has_bytecode(entry, compiler.cache_tag):
+                    with self._staging(digest) as staged:
+                        entry_folder.add_bytecode(entry, compiler, staged)
+                    self._note_size(entry.root)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -228,6 +453,13 @@ class Store:
         with files.staging(parent, prefix) as staged:
             yield staged
 
+    def _find_anywhere(self, prefix: str, digest: str) -> Entry | None:
+        for each in (self, *self.below):
+            found = each._find(prefix, digest)  # noqa: SLF001  a store of this class
+            if found is not None:
+                return found
+        return None
+
     def _find(self, prefix: str, digest: str) -> Entry | None:
         """The entry whose wheel has the sha256 ``digest``, compared in full."""
         for identifier in _identifiers(prefix, digest):
@@ -235,46 +467,6 @@ class Store:
             if found is None or found.description.sha256 == digest:
                 return found
         return None
-
-    def _unpack(
-        self, archive: Wheel, before: object, digest: str, compiler: Compiler
-    ) -> Entry:
-        """Make an entry aside and publish it, complete, by a rename."""
-        identifier = self._free_identifier(archive.prefix, digest)
-        with self._staging(digest) as staged:
-            root = staged / "entry"
-            root.mkdir()
-            for folder in (*(area.value for area in Area), "bytecode"):
-                (root / folder).mkdir()
-            unpack.extract(archive, root)
-            description = unpack.describe(archive, root, identifier, digest)
-            rows = unpack.complete_metadata(archive, root / Area.METADATA.value)
-            unpacked = root / Area.TREE.value
-            sources = tree.sources(unpack.tree_paths(archive))
-            compiler.compile(unpacked, sources, unpacked)
-            note = root / "bytecode" / compiler.cache_tag
-            note.write_bytes(_measure_bytecode(unpacked))
-            (root / "entry.json").write_text(entries.encode(description), "utf-8")
-            _seal(root)
-            if _state(archive.path) != before:
-                # an entry must not be of other bytes than its sha256 says
-                raise InvalidWheel(archive.path, "it changed while it was unpacked")
-            files.sync_filesystem(staged)
-            published = self.root / "entries" / identifier
-            files.publish(root, published)
-            files.sync_folder(published.parent)
-        return _entry(published, description, rows)
-
-    def _add_bytecode(self, entry: Entry, compiler: Compiler, done: Path) -> None:
-        metadata = f"{entry.description.dist_info}/"
-        paths = (row.path for row in record.parse(entry.record))
-        sources = tree.sources(path for path in paths if not path.startswith(metadata))
-        with self._staging(entry.description.sha256) as staged:
-            compiler.compile(entry.tree, sources, staged)
-            note = _measure_bytecode(staged)
-            files.sync_filesystem(staged)
-            files.merge(staged, entry.tree)
-            files.write_atomically(done, note, files.READ_ONLY_FILE)
 
     def _free_identifier(self, prefix: str, digest: str) -> str:
         return next(
@@ -291,114 +483,37 @@ class Store:
                 f"{status.st_dev}:{status.st_ino}:{status.st_size}"
                 f":{status.st_mtime_ns}:{status.st_ctime_ns}"
             )
-            if remember and stamp in self._seen:
-                return self._seen[stamp]
+            noted = self._notes["wheels"].get(stamp, "") if remember else ""
+            if len(noted) == 64:  # a line may have been cut off
+                return noted
             digest = digests.of(file, ("sha256",))["sha256"]
         # A file that changed a moment ago can change again with the same time stamps.
         if remember and time.time() - status.st_ctime > _SETTLED:
-            self._note(stamp, digest)
+            self._notes["wheels"].note(stamp, digest)
         return digest
 
-    @cached_property
-    def _seen(self) -> dict[str, str]:
-        """The hashes of the wheel files seen before, by identity and time stamps."""
-        found = self._pairs("wheels")
-        # a line that a power cut left incomplete is as good as none
-        return {stamp: digest for stamp, digest in found.items() if len(digest) == 64}
 
-    def _note(self, stamp: str, digest: str) -> None:
-        """Remember the hash of a wheel file, if that is possible."""
-        if self._append("wheels", f"{stamp} {digest}"):
-            self._seen[stamp] = digest
-
-    def _pairs(self, name: str) -> dict[str, str]:
-        """What the lines of a file of notes say; nothing if it cannot be read."""
-        try:
-            lines = (self.root / name).read_text("ascii").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return {}  # what is noted can be found out again
-        pairs = (line.split(" ") for line in lines)
-        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
-    def _append(self, name: str, line: str) -> bool:
-        """Add a line to a file of notes, if that is possible; whether it was."""
-        try:
-            self._prepare()
-            # one write to the end of the file, so lines never mix
-            with open(self.root / name, "ab", buffering=0) as file:
-                file.write(f"{line}\n".encode("ascii"))
-        except OSError:
-            return False
-        return True
+def _make(
+    archive: Wheel,
+    made: Path,
+    identifier: str,
+    digest: str,
+    compiler: Compiler,
+    before: object,
+) -> None:
+    """Make an entry's folder of a wheel file, which was so before its hash was taken."""
+    entry_folder.make(archive, made, identifier, digest, compiler)
+    if _state(archive.path) != before:
+        # an entry must not be of other bytes than its sha256 says
+        raise InvalidWheel(archive.path, "it changed while it was unpacked")
 
 
-class Contents:
-    """The entries that a store held at one time, to be found by what they are of."""
-
-    def __init__(self, store: Store, identifiers: Iterable[str]) -> None:
-        """``identifiers``: the names of their folders."""
-        self._store = store
-        self._by_name: dict[str, list[tuple[str, str]]] = {}
-        for identifier in sorted(identifiers):
-            name, _, digest, *_ = (*identifier.split("-"), "", "")
-            found = self._by_name.setdefault(canonicalize_name(name), [])
-            found.append((digest, identifier))
-
-    def of_name(self, name: str) -> Iterator[Entry]:
-        """The entries of a distribution's (normalized name) wheels, whatever version.
-
-        :raises InvalidStore: one of them cannot be read
-        """
-        for _, identifier in self._by_name.get(name, ()):
-            entry = self._store.get(identifier)
-            if entry is not None:
-                yield entry
-
-    def of_digests(self, name: str, digests: Collection[str]) -> Iterator[Entry]:
-        """The entries of a distribution's wheels that have one of the sha256 ``digests``.
-
-        :raises InvalidStore: one of them cannot be read
-        """
-        beginnings = {digest[:8] for digest in digests}
-        for beginning, identifier in self._by_name.get(name, ()):
-            if beginning in beginnings:
-                entry = self._store.get(identifier)
-                if entry is not None and entry.description.sha256 in digests:
-                    yield entry
-
-
-def read_entry(root: Path) -> Entry | None:
-    """The entry whose folder is ``root``, in any store, or None if there is none.
-
-    :raises InvalidStore: it is there but cannot be read
-    """
-    try:
-        text = (root / "entry.json").read_text("utf-8")
-        rows = (root / "dist-info" / "RECORD").read_text("utf-8")
-        description = entries.decode(text)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InvalidStore(root.parent.parent, f"entry {root.name}: {error}") from error
-    return _entry(root, description, rows)
-
-
-def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:
-    """How many bytecode files for Pythons of ``cache_tag`` there are, of how many bytes.
-
-    None if ``entry`` has none for them.
-    """
-    try:
-        files_, size = (entry.root / "bytecode" / cache_tag).read_text("ascii").split()
-    except (OSError, ValueError):
-        return None
-    return int(files_), int(size)
-
-
-def _measure_bytecode(folder: Path) -> bytes:
-    """What ``bytecode/TAG`` says when the bytecode files below ``folder`` are added."""
-    sizes = [path.stat().st_size for path in folder.rglob("__pycache__/*.pyc")]
-    return f"{len(sizes)} {sum(sizes)}\n".encode("ascii")
+def _can_be_written(root: Path) -> bool:
+    """Whether entries can be added to a store, which need not be there yet."""
+    for folder in (root / "entries", root, *root.parents):
+        if os.path.exists(folder):
+            return os.access(folder, os.W_OK)
+    return False
 
 
 def _key(origin: str) -> str:
@@ -418,25 +533,7 @@ def _identifiers(prefix: str, digest: str) -> Iterator[str]:
         yield f"{prefix}-{digest[:8]}-{number}"
 
 
-def _entry(root: Path, description: Description, rows: str) -> Entry:
-    folders = {area: root / area.value for area in Area}
-    return Entry(
-        description,
-        root,
-        tree=folders[Area.TREE],
-        dist_info=folders[Area.METADATA],
-        scripts=folders[Area.SCRIPTS],
-        headers=folders[Area.HEADERS],
-        data=folders[Area.DATA],
-        record=rows,
-    )
-
-
-def _seal(root: Path) -> None:
-    """Make an entry read-only, but for bytecode notes and new bytecode."""
-    for area in Area:
-        files.seal(root / area.value)
-    for file in (root / "entry.json", *(root / "bytecode").iterdir()):
-        file.chmod(files.READ_ONLY_FILE)
-    for folder in (root, root / "bytecode"):
-        folder.chmod(0o755)
+def _digits(identifier: str) -> str:
+    """The first digits of the hash, of an entry's name."""
+    _, _, digits, *_ = (*identifier.split("-"), "", "", "")
+    return digits

@@ -10,7 +10,9 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from commonwheel import digests, direct_url, installed, location
+from commonwheel.contents import Contents
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import (
     IncompatibleWheel,
@@ -23,7 +25,7 @@ from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.pin import SOURCES, Kind, Pin
 from commonwheel.plan import plan_removal
-from commonwheel.store import Contents, Store, read_entry
+from commonwheel.store import Store
 
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 

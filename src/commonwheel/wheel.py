@@ -242,12 +242,13 @@ def _list_files(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipIn
     files: dict[str, zipfile.ZipInfo] = {}
     folders: set[str] = set()
     for info in archive.infolist():
-        name = info.filename.rstrip("/") if info.is_dir() else info.filename
+        is_folder = info.filename.endswith("/")  # is_dir() fails if there is no name
+        name = info.filename.rstrip("/")
         _check_name(path, name)
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise InvalidWheel(path, "neither a file nor a folder", name)
-        if info.is_dir():
+        if is_folder:
             folders.add(name)
         elif name in files:
             raise InvalidWheel(path, "it is there twice", name)

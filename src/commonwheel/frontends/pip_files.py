@@ -39,7 +39,7 @@ def additions() -> Mapping[str, bytes]:
 def store_of(variables: Mapping[str, str]) -> Store:
     """The store that pip uses when it is run with the variables ``variables``."""
     given = variables.get("PIP_SHARED_STORE_PATH") or variables.get(settings.STORE)
-    return Store(settings.store_path(given))
+    return settings.open_store(given)
 
 
 def enable(environment: Environment, store: Store) -> None:

@@ -244,7 +244,8 @@ def _told_to_builds(options: Options) -> Iterator[None]:
     elif getattr(options, "use_shared_store", False):
         told["PIP_USE_SHARED_STORE"] = "1"
         if options.shared_store_path:
-            told["PIP_SHARED_STORE_PATH"] = os.path.abspath(options.shared_store_path)
+            folders = options.shared_store_path.split(os.pathsep)
+            told["PIP_SHARED_STORE_PATH"] = os.pathsep.join(map(os.path.abspath, folders))
         if options.shared_store_link_mode:
             told["PIP_SHARED_STORE_LINK_MODE"] = options.shared_store_link_mode
         if options.shared_store_real:
@@ -358,7 +359,8 @@ def _add_options(group: optparse.OptionGroup) -> None:
         metavar="dir",
         default=None,
         help="The folder of the shared store (default: COMMONWHEEL_STORE, or a folder "
-        "of the user's data).",
+        "of the user's data). Several folders, separated as in PATH, are a chain: what "
+        "is in none of them is added to the first that can be written.",
     )
     group.add_option(
         "--shared-store-link-mode",

@@ -86,7 +86,7 @@ class _Service:
         if tuple(map(int, question["version"].split(".")[:2])) < OLDEST:
             return {"unsupported": f"Python {question['version']} cannot be linked into"}
         self._python = question
-        self._store = Store(settings.store_path(question["store"]))
+        self._store = settings.open_store(question["store"])
         self._links = settings.link_choice(question["link_mode"], question["real"])
         return {"store": str(self._store.root)}
 

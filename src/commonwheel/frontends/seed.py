@@ -14,11 +14,12 @@ from packaging.version import Version
 from commonwheel import manifest
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import HostFailed, InvalidStore
 from commonwheel.install import Progress
 from commonwheel.pin import Kind, Pin
-from commonwheel.store import Store, read_entry
+from commonwheel.store import Store
 from commonwheel.sync import Host
 
 _OLDEST = Version("22.3")

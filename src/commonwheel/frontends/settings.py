@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 
 from commonwheel.errors import InvalidSetting
 from commonwheel.link_mode import LinkChoice, LinkMode
+from commonwheel.store import Store
 
 STORE = "COMMONWHEEL_STORE"
 """The environment variable that names the store's folder."""
@@ -22,15 +23,23 @@ REAL = "COMMONWHEEL_REAL"
 LINK_MODES = tuple(mode.value for mode in LinkMode)
 
 
-def store_path(given: str | None) -> Path:
-    """The store's folder: the given one, else ``COMMONWHEEL_STORE``, else the user's own.
+def open_store(given: str | None) -> Store:
+    """The store: the given one, else that of ``COMMONWHEEL_STORE``, else the user's own.
 
-    The last is a data folder, not a cache: environments depend on what is in it.
+    The last is in a data folder, not in a cache: environments depend on what is in it.
+    Several folders, with :data:`os.pathsep` between them, are a chain: what is in none of
+    them is added to the first one that can be written.
+
+    :raises InvalidStore: one of them is something else
     """
-    chosen = given or os.environ.get(STORE)
-    if chosen:
-        return Path(chosen).expanduser()
-    return user_data_path("commonwheel") / "store"
+    chosen = given or os.environ.get(STORE, "")
+    folders = [Path(each).expanduser() for each in chosen.split(os.pathsep) if each]
+    return Store(*folders or [user_data_path("commonwheel") / "store"])
+
+
+def name_of(store: Store) -> str:
+    """What :func:`open_store` has to be given for the same store, or chain of stores."""
+    return os.pathsep.join(map(str, (store.root, *(each.root for each in store.below))))
 
 
 def inherited() -> dict[str, str]:

@@ -101,7 +101,7 @@ def tox_on_install(
         _warn_once(tox_env.name, f"packages are copied: {error}")
         return
     # tox does not pass on what decides where the store is, and how it is used.
-    told = {"PIP_USE_SHARED_STORE": "1", settings.STORE: str(store.root)}
+    told = {"PIP_USE_SHARED_STORE": "1", settings.STORE: settings.name_of(store)}
     told |= settings.inherited()
     told = {name: value for name, value in told.items() if name not in given}
     tox_env.conf["set_env"].update(told | _editable(arguments))

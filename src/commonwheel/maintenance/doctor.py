@@ -13,11 +13,11 @@ from pathlib import Path
 
 from commonwheel import manifest, record, runtime
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
-from commonwheel.store import read_entry
 
 _PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "_commonwheel/_commonwheel_pip.py")
 """Of commonwheel in the environment, and of one that serves it from outside."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from commonwheel import installed, manifest, record
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import bytecode_of, read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
 from commonwheel.installation import shared_rows
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
-from commonwheel.store import bytecode_of, read_entry
 
 
 @dataclass(frozen=True)

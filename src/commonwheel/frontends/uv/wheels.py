@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from commonwheel import installed, lock, requirements_file, sync, sync_plan
 from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment, of_interpreter
 from commonwheel.frontends import settings
 from commonwheel.frontends.host_pip import HostPip
@@ -25,7 +26,6 @@ from commonwheel.frontends.uv.questions import Asking
 from commonwheel.frontends.verbs import arguments
 from commonwheel.pin import Kind, Pin
 from commonwheel.requirements_file import RequirementsFile
-from commonwheel.store import Store, read_entry
 from commonwheel.sync_plan import SyncPlan
 
 
@@ -136,7 +136,7 @@ def _install(pins: tuple[Pin, ...], environment: Environment) -> frozenset[str]:
 
     What an environment is mended with is not linked: it is left to uv, too.
     """
-    store = Store(settings.store_path(None))
+    store = settings.open_store(None)
     links = settings.link_choice()
     plan = sync_plan.plan_sync(pins, environment, store, links=links, inexact=True)
     plan = _anew(replace(plan, projects=()), environment)

@@ -43,7 +43,9 @@ def add_environment(verb: argparse.ArgumentParser) -> None:
 
 def add_store(verb: argparse.ArgumentParser) -> None:
     """``--store``."""
-    verb.add_argument("--store", metavar="DIR", help="the store's folder")
+    verb.add_argument(
+        "--store", metavar="DIR", help="the store's folder, or several, as PATH has"
+    )
 
 
 def add_links(verb: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from commonwheel import installed
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import link_entries, of_entry
-from commonwheel.store import Store
 
 
 class Arguments(argparse.Namespace):
@@ -38,7 +37,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     environment = arguments.environment(asked.environment)
-    store = Store(settings.store_path(asked.store))
+    store = settings.open_store(asked.store)
     pip_files.enable(environment, store)
     # what reads locks and runs pip is slow to import; other commands should not wait
     from commonwheel.frontends import seed

@@ -9,7 +9,6 @@ from commonwheel.environment import Environment, of_interpreter, of_prefix, of_t
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import WheelRequest, install_wheels
-from commonwheel.store import Store
 
 
 class Arguments(argparse.Namespace):
@@ -58,7 +57,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     environment = _place(asked)
-    store = Store(settings.store_path(asked.store))
+    store = settings.open_store(asked.store)
     for wheel in asked.wheels:
         wheel.stat()  # a file that is not there is said to be so, whatever its name
     wheels = [WheelRequest(path, lasting=True) for path in asked.wheels]

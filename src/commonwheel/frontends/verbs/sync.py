@@ -14,7 +14,6 @@ from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.maintenance.strays import tidy
-from commonwheel.store import Store
 
 if TYPE_CHECKING:
     from commonwheel.lock import Lock
@@ -101,7 +100,7 @@ def run(asked: Arguments) -> int:
     lock = locks.read(asked.lock, os.environ)
     environment = arguments.environment(asked.python)
     pins = lock.select(environment, *_wanted(lock, asked))
-    store = Store(settings.store_path(asked.store))
+    store = settings.open_store(asked.store)
     plan = plan_sync(
         pins,
         environment,

@@ -15,7 +15,6 @@ from commonwheel.files import remove_tree
 from commonwheel.frontends import pip_files, settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import link_entries, of_entry
-from commonwheel.store import Store
 
 
 class Arguments(argparse.Namespace):
@@ -61,7 +60,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
-    store = Store(settings.store_path(asked.store))
+    store = settings.open_store(asked.store)
     existed = asked.folder.exists()
     if existed and not asked.clear and any(asked.folder.iterdir()):
         reason = "there is something in it already; --clear empties it"

@@ -1,0 +1,162 @@
+"""The inside of an entry's folder: making one, reading one, adding bytecode to one.
+
+::
+
+    entry.json                 what linking needs to know of it
+    tree/                      what belongs in site-packages; read-only
+    dist-info/                 metadata; RECORD as far as it is the same everywhere
+    scripts/ headers/ data/    its other files
+    bytecode/TAG               the tree holds bytecode for Pythons of this tag: how many
+                               files, of how many bytes; then, a line each, "SHA256 PATH"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from commonwheel import entry as entries
+from commonwheel import files, record, tree, unpack
+from commonwheel.bytecode import Compiler
+from commonwheel.entry import Description, Entry
+from commonwheel.errors import InvalidStore
+from commonwheel.wheel import Area, Wheel
+
+
+def make(
+    archive: Wheel, root: Path, identifier: str, digest: str, compiler: Compiler
+) -> Description:
+    """Unpack a wheel, whose sha256 is ``digest``, into the new folder ``root``.
+
+    It holds bytecode for the interpreter of ``compiler`` and is read-only at the end.
+
+    :raises InvalidWheel: a file is not what RECORD says
+    :raises InvalidEnvironment: the interpreter does not run
+    :raises OSError: the folder cannot be written
+    """
+    root.mkdir()
+    for folder in (*(area.value for area in Area), "bytecode"):
+        (root / folder).mkdir()
+    unpack.extract(archive, root)
+    description = unpack.describe(archive, root, identifier, digest)
+    unpack.complete_metadata(archive, root / Area.METADATA.value)
+    unpacked = root / Area.TREE.value
+    compiler.compile(unpacked, tree.sources(unpack.tree_paths(archive)), unpacked)
+    note = root / "bytecode" / compiler.cache_tag
+    note.write_bytes(_describe_bytecode(unpacked))
+    (root / "entry.json").write_text(entries.encode(description), "utf-8")
+    seal(root)
+    return description
+
+
+def read_entry(root: Path) -> Entry | None:
+    """The entry whose folder is ``root``, in any store, or None if there is none.
+
+    :raises InvalidStore: it is there but cannot be read
+    """
+    try:
+        text = (root / "entry.json").read_text("utf-8")
+        rows = (root / "dist-info" / "RECORD").read_text("utf-8")
+        description = entries.decode(text)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidStore(root.parent.parent, f"entry {root.name}: {error}") from error
+    folders = {area: root / area.value for area in Area}
+    return Entry(
+        description,
+        root,
+        tree=folders[Area.TREE],
+        dist_info=folders[Area.METADATA],
+        scripts=folders[Area.SCRIPTS],
+        headers=folders[Area.HEADERS],
+        data=folders[Area.DATA],
+        record=rows,
+    )
+
+
+def has_bytecode(entry: Entry, cache_tag: str) -> bool:
+    """Whether the tree holds bytecode for Pythons of ``cache_tag``."""
+    return os.path.exists(entry.root / "bytecode" / cache_tag)
+
+
+def takes_bytecode(entry: Entry) -> bool:
+    """Whether bytecode can be added."""
+    return os.access(entry.root / "bytecode", os.W_OK)
+
+
+def add_bytecode(entry: Entry, compiler: Compiler, staged: Path) -> None:
+    """Add bytecode for the interpreter of ``compiler``, made in the folder ``staged``.
+
+    :raises InvalidEnvironment: the interpreter does not run
+    :raises OSError: the entry cannot be written
+    """
+    metadata = f"{entry.description.dist_info}/"
+    paths = (row.path for row in record.parse(entry.record))
+    sources = tree.sources(path for path in paths if not path.startswith(metadata))
+    compiler.compile(entry.tree, sources, staged)
+    note = _describe_bytecode(staged)
+    files.sync_filesystem(staged)
+    files.merge(staged, entry.tree)
+    done = entry.root / "bytecode" / compiler.cache_tag
+    files.write_atomically(done, note, files.READ_ONLY_FILE)
+
+
+def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:
+    """How many bytecode files for Pythons of ``cache_tag`` there are, of how many bytes.
+
+    None if ``entry`` has none for them.
+    """
+    try:
+        with open(entry.root / "bytecode" / cache_tag, encoding="utf-8") as file:
+            number, size = file.readline().split()
+    except (OSError, ValueError):
+        return None
+    return int(number), int(size)
+
+
+def bytecode_digests(entry: Entry) -> Iterator[tuple[str, str]]:
+    """All bytecode files that were made for ``entry``: path in the tree, sha256.
+
+    :raises OSError: a note cannot be read
+    """
+    folder = entry.root / "bytecode"
+    for name in sorted(os.listdir(folder)):
+        text = (folder / name).read_text("utf-8", "surrogateescape")
+        for line in text.splitlines()[1:]:
+            digest, _, path = line.partition(" ")
+            yield path, digest
+
+
+def measure(root: Path) -> tuple[int, int]:
+    """How many bytes the files of an entry have, and how many inodes it takes."""
+    size, inodes = 0, 1
+    for current, folders, names in os.walk(root):
+        inodes += len(folders) + len(names)
+        size += sum(os.lstat(os.path.join(current, name)).st_size for name in names)
+    return size, inodes
+
+
+def seal(root: Path) -> None:
+    """Make an entry read-only, but for bytecode notes and new bytecode."""
+    for area in Area:
+        files.seal(root / area.value)
+    for file in (root / "entry.json", *(root / "bytecode").iterdir()):
+        file.chmod(files.READ_ONLY_FILE)
+    for folder in (root, root / "bytecode"):
+        folder.chmod(0o755)
+
+
+def _describe_bytecode(folder: Path) -> bytes:
+    """What ``bytecode/TAG`` says of the bytecode files below ``folder``."""
+    rows: list[str] = []
+    total = 0
+    for path in sorted(folder.rglob("__pycache__/*.pyc")):
+        content = path.read_bytes()
+        total += len(content)
+        name = path.relative_to(folder).as_posix()
+        rows.append(f"{hashlib.sha256(content).hexdigest()} {name}\n")
+    text = f"{len(rows)} {total}\n{''.join(rows)}"
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,342 @@
+"""The registry: which environments hold entries of a store.
+
+::
+
+    STORE/environments/
+      ID.json       one environment: where it is; written once, before it is linked into
+      ID.entries    "ENTRY MODE" of each entry that it has had, as far as was noted
+      ID.missing    it was not there when somebody looked; since when
+      moved-HASH    an environment that has noticed at its start that it is elsewhere now;
+                    the path of its site-packages
+
+What an environment holds is said by its own link manifests. The notes are for when it
+cannot be read, and for an overview that need not read all environments. They are copies:
+an environment that goes (``rm -rf``) owes nobody anything.
+
+A record that cannot be read is an error: what its environment needs is not known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from commonwheel import files, manifest
+from commonwheel.environment import Environment
+from commonwheel.errors import InvalidRegistry, InvalidStore, explain
+from commonwheel.link_mode import LinkMode
+from commonwheel.notes import Notes
+
+_FORMAT = 1
+_MOVED = "moved-"
+
+
+@dataclass(frozen=True)
+class Root:
+    """An environment that holds entries, as the registry knows it."""
+
+    id: str
+    environment: Path
+    """What a person calls it."""
+    sites: tuple[Path, ...]
+    """Its site-packages folders."""
+    device: int
+    """Of the filesystem that it was on (``st_dev``)."""
+    record: Path
+    """Where that is written."""
+
+
+class State(Enum):
+    """Whether an environment that was registered is there."""
+
+    PRESENT = "present"
+    """It is, and says itself what it holds."""
+    UNREADABLE = "unreadable"
+    """It is, and cannot be asked: it holds what it held."""
+    UNREACHABLE = "unreachable"
+    """What it lay on is not there (a disk that is not mounted): it may come back."""
+    GONE = "gone"
+    """It has been removed."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of an environment."""
+
+    state: State
+    entries: Mapping[str, LinkMode]
+    """What it holds: the entries' names, and how it got them. If it is not there, what
+    it held as far as was noted."""
+    reason: str = ""
+    """Why it could not be asked."""
+
+
+class Registry:
+    """The list of the environments that use a store."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder``: ``environments`` of the store."""
+        self._folder = folder
+
+    def remember(
+        self, environment: Environment, entries: Iterable[tuple[str, LinkMode]]
+    ) -> None:
+        """Record that ``environment`` holds ``entries``, beside what it held before.
+
+        A store that cannot be written is not told.
+
+        :raises InvalidStore: it can, but this failed
+        """
+        if not os.access(self._folder, os.W_OK):
+            return
+        root = _root(environment, self._folder)
+        try:
+            if not root.record.exists():
+                content = json.dumps(_fields(root), indent=1) + "\n"
+                files.write_atomically(root.record, content.encode("utf-8"), 0o644)
+            lines = "".join(f"{name} {mode.value}\n" for name, mode in entries)
+            # one write to the end: whoever else writes there, lines never mix
+            with open(_beside(root, "entries"), "ab", buffering=0) as file:
+                file.write(lines.encode("utf-8"))
+            _beside(root, "missing").unlink(missing_ok=True)
+        except OSError as error:
+            raise InvalidStore(self._folder.parent, explain(error)) from error
+
+    def knows(self, environment: Environment) -> bool:
+        """Whether ``environment`` is registered where it is now."""
+        return _root(environment, self._folder).record.exists()
+
+    def roots(self) -> Iterator[Root]:
+        """All environments that are registered.
+
+        :raises InvalidRegistry: a record is damaged, so somebody's needs are unknown
+        """
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InvalidRegistry(self._folder, explain(error)) from error
+        for name in names:
+            path = self._folder / name
+            try:
+                if name.startswith(_MOVED):
+                    yield _moved(path)
+                elif name.endswith(".json") and not name.startswith("."):
+                    yield _decode(path)
+            except FileNotFoundError:
+                continue  # forgotten meanwhile
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                reason = explain(error) if isinstance(error, OSError) else str(error)
+                raise InvalidRegistry(path, reason) from error
+
+    def noted(self, root: Root) -> dict[str, LinkMode]:
+        """What an environment held, as far as was noted; it is not looked at."""
+        found = Notes(_beside(root, "entries"))
+        return {name: _mode(mode) for name, mode in found.items()}
+
+    def look(self, root: Root) -> Sight:
+        """What an environment holds now, by its own link manifests."""
+        try:
+            present = [site for site in root.sites if _is_there(site)]
+            held = [_held(site) for site in present]
+        except (OSError, ValueError) as error:
+            reason = explain(error) if isinstance(error, OSError) else str(error)
+            return Sight(State.UNREADABLE, self.noted(root), reason)
+        if present:
+            return Sight(State.PRESENT, {k: v for each in held for k, v in each.items()})
+        state = State.GONE if _lay_here(root) else State.UNREACHABLE
+        return Sight(state, self.noted(root))
+
+    def settle(self, root: Root, entries: Mapping[str, LinkMode]) -> None:
+        """Note what an environment holds now, and nothing else, if that is possible.
+
+        To be called while nobody else uses the store.
+        """
+        path = _beside(root, "entries")
+        if root.record.name.startswith(_MOVED):
+            root = self._take_in(root)
+            path = _beside(root, "entries")
+        if self.noted(root) == entries:
+            return
+        lines = "".join(f"{name} {mode.value}\n" for name, mode in entries.items())
+        try:
+            files.write_atomically(path, lines.encode("utf-8"), 0o644)
+        except OSError:
+            return  # what it says is more than is held, no less
+
+    def _take_in(self, root: Root) -> Root:
+        """Make a record of what an environment has said of itself at its start."""
+        site = root.sites[0]
+        taken = Root(
+            _identifier(site),
+            root.environment,
+            root.sites,
+            os.stat(site).st_dev,
+            self._folder / f"{_identifier(site)}.json",
+        )
+        content = json.dumps(_fields(taken), indent=1) + "\n"
+        try:
+            if not taken.record.exists():
+                files.write_atomically(taken.record, content.encode("utf-8"), 0o644)
+            root.record.unlink()
+        except OSError:
+            pass  # its own note stays, and is as good
+        return taken
+
+    def missing_since(self, root: Root) -> float | None:
+        """When an environment was first seen not to be there, by the store's clock."""
+        try:
+            return _beside(root, "missing").stat().st_mtime
+        except OSError:
+            return None
+
+    def note_missing(self, root: Root) -> None:
+        """Start the clock of an environment that is not there, unless it runs.
+
+        :raises OSError: the store cannot be written
+        """
+        _beside(root, "missing").touch()
+
+    def note_present(self, root: Root) -> None:
+        """Stop the clock of an environment.
+
+        :raises OSError: the store cannot be written
+        """
+        _beside(root, "missing").unlink(missing_ok=True)
+
+    def forget(self, root: Root) -> None:
+        """Take an environment off the list.
+
+        :raises OSError: the store cannot be written
+        """
+        for kind in ("entries", "missing"):
+            _beside(root, kind).unlink(missing_ok=True)
+        root.record.unlink(missing_ok=True)
+
+
+def stores_of(environment: Environment) -> dict[Path, list[tuple[str, LinkMode]]]:
+    """The folders of the stores whose entries ``environment`` holds, with which ones.
+
+    :raises ValueError: a link manifest is damaged; names it
+    :raises OSError: the environment is not readable
+    """
+    found: dict[Path, list[tuple[str, LinkMode]]] = {}
+    for site in environment.sites:
+        for each in manifest.read_all(site).values():
+            store = each.entry.parent.parent
+            found.setdefault(store, []).append((each.entry.name, each.mode))
+    return found
+
+
+def _root(environment: Environment, folder: Path) -> Root:
+    site = _real(environment.sites[0])
+    while not site.exists():
+        site = site.parent
+    identifier = _identifier(environment.sites[0])
+    return Root(
+        identifier,
+        environment.scheme.data,
+        tuple(_real(each) for each in environment.sites),
+        site.stat().st_dev,
+        folder / f"{identifier}.json",
+    )
+
+
+def _identifier(site: Path) -> str:
+    return hashlib.sha256(os.fsencode(_real(site))).hexdigest()[:16]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _fields(root: Root) -> dict[str, object]:
+    return {
+        "format": _FORMAT,
+        "environment": os.path.abspath(root.environment),
+        "sites": [str(site) for site in root.sites],
+        "device": root.device,
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _decode(path: Path) -> Root:
+    found = json.loads(path.read_text("utf-8"))
+    if found["format"] != _FORMAT:
+        raise ValueError("a newer commonwheel wrote it")
+    sites = tuple(Path(each) for each in found["sites"])
+    if not sites:
+        raise ValueError("it names no folder")
+    environment = Path(found["environment"])
+    return Root(path.stem, environment, sites, int(found["device"]), path)
+
+
+def _moved(path: Path) -> Root:
+    """What the runtime has written, see there."""
+    site = Path(os.fsdecode(path.read_bytes().rstrip(b"\n")))
+    if not site.is_absolute():
+        raise ValueError("it names no folder")
+    environment = next(
+        (each for each in site.parents if (each / "pyvenv.cfg").exists()), site
+    )
+    # on whichever filesystem it is: should it go, that is what was removed
+    return Root(path.name, environment, (_real(site),), _device(site), path)
+
+
+def _beside(root: Root, kind: str) -> Path:
+    return root.record.with_name(f"{root.id}.{kind}")
+
+
+def _mode(text: str) -> LinkMode:
+    try:
+        return LinkMode(text)
+    except ValueError:
+        return LinkMode.MANIFEST
+
+
+def _is_there(site: Path) -> bool:
+    """Whether a folder is there. That it cannot be told is an error, unlike with exists.
+
+    :raises OSError: it cannot be told
+    """
+    try:
+        os.stat(site)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _held(site: Path) -> dict[str, LinkMode]:
+    """The entries that the links in a site-packages folder lead to.
+
+    The name of an entry is enough: a store may be seen under another path from there.
+    """
+    found = manifest.read_all(site)
+    return {each.entry.name: each.mode for each in found.values()}
+
+
+def _lay_here(root: Root) -> bool:
+    """Whether what an environment lay on is there, so that it must have been removed.
+
+    A folder of a disk that is not mounted is on another filesystem than the environment
+    was, or on none.
+    """
+    return any(_device(site) == root.device for site in root.sites)
+
+
+def _device(path: Path) -> int:
+    """Of the filesystem that a path is on, or would be."""
+    while True:
+        try:
+            return os.stat(path).st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            path = path.parent
+        except OSError:
+            return -1
