@@ -19,11 +19,13 @@ from typing import NamedTuple
 
 RUNTIME = Path(__file__).parents[1] / "src/commonwheel/runtime/_commonwheel.py"
 
-START_LINE = (
-    r'import sys; exec("try:\n import _commonwheel\n'
-    r" _commonwheel.install(locals().get('sitedir'))\n"
-    r'except Exception:\n pass")'
-)
+START = """\
+try:
+ import _commonwheel
+ _commonwheel.install(locals().get('sitedir'), {home!a})
+except Exception:
+ pass
+"""
 
 Files = Mapping[str, "str | bytes"]
 
@@ -90,8 +92,9 @@ class LinkedSite:
         )
         self.python.symlink_to(base_python)
         (self.view / ".commonwheel").touch()
+        start = START.format(home=str(self.path))
         (self.path / "00_commonwheel.pth").write_text(
-            START_LINE + "\n_commonwheel/view\n"
+            f"import sys; exec({start!a})\n_commonwheel/view\n"
         )
         (self.path / "00_commonwheel.start").write_text("_commonwheel:install\n")
         shutil.copy(RUNTIME, self.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -81,6 +82,29 @@ def test_a_wheel_is_linked(
     assert opened == {"store": str(store.root)}
     assert linked == {"linked": True, "mode": "manifest", "said": [], "scripts": []}
     assert (site / "_commonwheel/view/sample.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("url", "noted"),
+    [
+        ("https://me:secret@host/a.whl?token=1#sha256=2", "https://host/a.whl"),
+        ("file:///wheels/a.whl", "file:///wheels/a.whl"),
+        ("https://host/a.tar.gz", None),
+        ("https://host/a b.whl", None),
+        (None, None),
+    ],
+)
+def test_where_a_wheel_came_from_is_noted_without_secrets(
+    url: str | None,
+    noted: str | None,
+    tmp_path: Path,
+    environment: Environment,
+    store: Store,
+) -> None:
+    wheel = write_wheel(tmp_path, {"sample.py": ""})
+    ask(opening(store.root), installation(wheel, environment, url=url))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert Store(store.root).url_of(digest) == noted
 
 
 @pytest.mark.parametrize("name", ["pip", "Commonwheel"])

@@ -319,6 +319,55 @@ def test_an_environment_may_be_moved_and_its_site_packages_removed(
     assert "ModuleNotFoundError: No module named 'kit'" in site.fail("-c", code)
 
 
+def notes(site: LinkedSite) -> dict[str, str]:
+    folder = site.store / "environments"
+    return {path.name: os.fsdecode(path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_a_moved_or_copied_environment_tells_its_store_where_it_is(
+    site: LinkedSite,
+) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 'linked'"})
+    (site.store / "environments").mkdir()
+    assert site.run(value_of("kit")) == "linked"
+    assert notes(site) == {}
+    below = site.path.relative_to(site.environment)
+    python = site.python.relative_to(site.environment)
+    expected = set()
+    for name in ("copy", "caf\udce9"):
+        other = site.root / name
+        shutil.copytree(site.environment, other, symlinks=True)
+        site.python = other / python
+        expected.add(f"{other / below}\n")
+        for _ in range(2):
+            assert site.run(value_of("kit")) == "linked"
+    assert set(notes(site).values()) == expected
+    assert all(name.startswith("moved-") for name in notes(site))
+    assert len(notes(site)) == 2
+
+
+def test_another_path_of_the_same_environment_is_no_move(site: LinkedSite) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 'linked'"})
+    (site.store / "environments").mkdir()
+    (site.root / "other").symlink_to(site.environment)
+    site.python = site.root / "other/bin/python"
+    assert site.run(value_of("kit")) == "linked"
+    assert notes(site) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"entry: \n", b"\xff\n", None])
+def test_a_moved_environment_starts_whatever_became_of_its_store(
+    site: LinkedSite, content: bytes | None
+) -> None:
+    site.link("kit", {"kit/__init__.py": "value = 'linked'"})
+    if content is not None:
+        (site.links / "other.link").write_bytes(content)
+    moved = site.environment.rename(site.root / "moved")
+    site.python = moved / "bin/python"
+    assert site.run(value_of("kit")) == "linked"
+    assert not (site.store / "environments").exists()
+
+
 def test_a_foreign_interpreter_finds_the_view_on_its_path(site: LinkedSite) -> None:
     site.link("kit", {"kit/__init__.py": "value = 1"})
     site.python = Path(site.interpreter.executable)

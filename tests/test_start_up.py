@@ -32,7 +32,7 @@ def linked(tmp_path: Path, environment: Environment, store: Store) -> Environmen
 def test_each_python_is_given_the_start_up_file_that_it_runs(
     version: str, imports: bool, entry: bool
 ) -> None:
-    files = runtime.files(version)
+    files = runtime.files(version, Path("/x"))
     assert (b"import" in files["00_commonwheel.pth"]) is imports
     assert ("00_commonwheel.start" in files) is entry
     assert files["00_commonwheel.pth"].endswith(b"_commonwheel/view\n")

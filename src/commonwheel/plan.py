@@ -92,7 +92,7 @@ def plan_links(
             *(
                 file
                 for site in sites
-                for file in _changed(site, _runtime(environment, runtime_bytecode))
+                for file in _changed(site, _runtime(environment, site, runtime_bytecode))
             ),
             *_changed(environment.sites[0], additions),
         ),
@@ -154,9 +154,9 @@ def _linked_sites(environment: Environment) -> Iterator[Path]:
             yield site
 
 
-def _runtime(environment: Environment, bytecode: bytes) -> dict[str, bytes]:
+def _runtime(environment: Environment, site: Path, bytecode: bytes) -> dict[str, bytes]:
     """The runtime's files, by their path in site-packages."""
-    wanted = runtime.files(environment.version)
+    wanted = runtime.files(environment.version, site)
     if bytecode:
         name = runtime.bytecode_name(environment.cache_tag)
         wanted[name] = bytecode

@@ -10,9 +10,9 @@ What is said to the host is one line of JSON, and so is each of its answers:
   ``{"store"}``, the store's folder; or ``{"unsupported"}``, a reason to copy; or
   ``{"error"}``.
 * ``{"wheel", "name", "scheme", "place", "python", "requested", "direct_url",
-  "bytecode"}`` -> ``{"linked": true, "mode", "said", "scripts"}``: how it was done, what
-  pip is to warn of, and the scripts; or ``{"linked": false}``: pip is to
-  copy it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
+  "bytecode", "url"}`` -> ``{"linked": true, "mode", "said", "scripts"}``: how it was
+  done, what pip is to warn of, and the scripts; or ``{"linked": false}``: pip is to copy
+  it; or ``{"error"}``; or ``{"interrupted": true}``. After the last two everything
   is as it was before.
 * ``{"tidy": scheme, "version", "cache_tag"}`` -> ``{}`` or ``{"error"}``.
 """
@@ -66,6 +66,8 @@ class Host:
         self._cancelled = False
         self._done: dict[str, int] = {}
         self._opening: dict[str, Any] | None = None
+        self.url: str | None = None
+        """Where the wheel came from that is installed next, if that is known."""
         try:
             # Ctrl-C is for pip, which passes it on when there is something to stop.
             self._process = subprocess.Popen(
@@ -142,6 +144,7 @@ class Host:
                 "requested": bool(call["requested"]),
                 "direct_url": None if direct_url is None else direct_url.to_json(),
                 "bytecode": bool(call.get("pycompile", True)),
+                "url": self.url,
             }
         )
         if answer.get("interrupted"):

@@ -83,7 +83,8 @@ def register(
             if getattr(options, "use_shared_store", False):
                 host = _open_host(python, options)
                 beside = _beside_target(command_module, options)
-                with host, _reaching_builds(through_us), seam.replaced(host), beside:
+                reaching, noting = _reaching_builds(through_us), _noting_urls(host)
+                with host, reaching, noting, seam.replaced(host), beside:
                     status = run(self, options, args)
                     _tidy(host, _views())
                     host.report()
@@ -260,6 +261,34 @@ def _told_to_builds(options: Options) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _noting_urls(host: Host) -> Iterator[None]:
+    """While this lasts, the host knows where each wheel came from.
+
+    The function that installs one is not told. Nothing else depends on it.
+    """
+    requirement: Any = getattr(pip_module("req.req_install"), "InstallRequirement", None)
+    if not _has_methods(requirement, "install"):
+        yield
+        return
+    install = requirement.install
+
+    def install_noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # where pip has taken it from its cache, `link` is a file there
+        link = getattr(self, "original_link", None) or getattr(self, "link", None)
+        host.url = getattr(link, "url_without_fragment", None)
+        try:
+            return install(self, *args, **kwargs)
+        finally:
+            host.url = None
+
+    requirement.install = install_noting
+    try:
+        yield
+    finally:
+        requirement.install = install
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
@@ -27,6 +28,7 @@ from commonwheel.installation import INSTALLER
 from commonwheel.link_mode import LinkChoice
 from commonwheel.maintenance.strays import tidy
 from commonwheel.plan import Plan
+from commonwheel.registration import register
 from commonwheel.store import Store
 
 Message = dict[str, Any]
@@ -107,6 +109,7 @@ class _Service:
             header_folder=os.path.basename(question["scheme"]["headers"]),
             installer="pip" if environment.plain else INSTALLER,
             bytecode=question["bytecode"],
+            url=_without_credentials(question.get("url")),
         )
         name = question["name"]
         before = _manifests(name, environment)
@@ -139,7 +142,12 @@ class _Service:
 
     def _tidy(self, question: Message) -> Message:
         self._python = question
-        tidy(self._environment(question["tidy"], ""))
+        environment = self._environment(question["tidy"], "")
+        try:
+            tidy(environment)
+            register(environment)
+        except ValueError as error:
+            return {"error": str(error)}
         return {}
 
     def _environment(self, scheme: Message, python: str) -> Environment:
@@ -166,6 +174,18 @@ class _Service:
             needed = installed.needed_to_mend(environment, names)
             self._never_linked[site] = {"commonwheel", *needed}
         return self._never_linked[site]
+
+
+def _without_credentials(url: str | None) -> str | None:
+    """The URL of a wheel, as far as it may be written down; None if it is none."""
+    if url is None or not url.isascii() or len(url.split()) != 1:
+        return None
+    parts = urlsplit(url)
+    if not parts.path.endswith(".whl"):
+        return None
+    host = parts.netloc.rpartition("@")[2]
+    # what is behind "?" may be a signature that lets somebody in
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _manifests(name: str, environment: Environment) -> set[tuple[Path, int, int]]:

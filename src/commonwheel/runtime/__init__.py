@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from commonwheel import manifest
@@ -17,11 +18,13 @@ START_UP_ENTRY = "00_commonwheel.start"
 # The import line may never fail nor print: it runs at every start of the interpreter,
 # even if somebody removed or damaged the runtime. `sitedir` is a variable of the
 # function of `site` that executes the line.
-_IMPORT_LINE = (
-    r"""import sys; exec("try:\n import _commonwheel\n"""
-    r""" _commonwheel.install(locals().get('sitedir'))\nexcept Exception:\n pass")"""
-    "\n"
-)
+_START = """\
+try:
+ import _commonwheel
+ _commonwheel.install(locals().get('sitedir'), {home})
+except Exception:
+ pass
+"""
 # The path line is for tools that read .pth files and do not execute them, and for
 # imports without the runtime.
 _PATH_LINE = f"{manifest.VIEW}\n"
@@ -31,15 +34,17 @@ _RUNTIME = SOURCE.read_bytes()
 _FIRST_WITHOUT_IMPORT_LINES = (3, 18)
 
 
-def files(version: str) -> dict[str, bytes]:
-    """The files of site-packages, by name, for an interpreter of ``version``.
+def files(version: str, site: Path) -> dict[str, bytes]:
+    """The files of the folder ``site``, by name, for an interpreter of ``version``.
 
     From Python 3.18 on, import lines of ``.pth`` files are ignored and ``.start`` files
     take their place (:pep:`829`). Before, a ``.start`` file would start the runtime
     later than other packages' import lines, and make ``site`` import more.
     """
     if tuple(map(int, version.split(".")[:2])) < _FIRST_WITHOUT_IMPORT_LINES:
-        start_up = {START_UP: _IMPORT_LINE + _PATH_LINE}
+        # a line of ASCII: the encoding that `site` reads it by has changed with time
+        code = ascii(_START.format(home=ascii(os.path.abspath(site))))
+        start_up = {START_UP: f"import sys; exec({code})\n{_PATH_LINE}"}
     else:
         start_up = {START_UP: _PATH_LINE, START_UP_ENTRY: _ENTRY}
     encoded = {name: text.encode("ascii") for name, text in start_up.items()}

@@ -5,7 +5,7 @@ environment that commonwheel links distributions into, and runs at every start
 of its interpreter. It is imported by ``00_commonwheel.pth`` (the start-up file
 read by :mod:`site`), from Python 3.18 on by ``00_commonwheel.start`` (its successor,
 :pep:`829`). It needs nothing but the standard library's frozen import system,
-reads no file at start-up and writes none, ever.
+reads no file at start-up and writes none, but for the note below.
 
 What it relies on, all of it beside this file::
 
@@ -49,13 +49,18 @@ What it does:
   file can (``alembic init``, ``dbt init``).
 * A program that ends with an error because it was not allowed to write into an entry says
   after its traceback how to install that distribution as real files.
+* An environment that was moved or copied tells its stores where it is now, so that they
+  keep what it needs: ``environments/moved-HASH`` of a store that can be written is a file
+  with the path of site-packages. That it was moved shows in one comparison: the start-up
+  file says where it was written.
 
 The view is also named by a path line of ``00_commonwheel.pth``. That line serves
 tools that read ``.pth`` files without running them (type checkers, editors), and
 imports when another path hook has replaced this one. A finder at the end of
 ``sys.meta_path`` then answers what the line cannot.
 
-:func:`install` may be called any number of times, with any folder.
+:func:`install` may be called any number of times, with any folder. A ``.start`` file
+cannot give it the folders, so from Python 3.18 on it is for commands to notice a move.
 Python 3.9 and later; the names taken from ``_frozen_importlib_external`` exist in
 CPython and PyPy since 3.3 and are used because importing ``importlib`` at every
 interpreter start costs more than the rest of this file.
@@ -444,6 +449,34 @@ def _prepare_pip() -> None:
                 return
 
 
+def _tell_stores(site: str, home: str) -> None:
+    """Note in the stores that ``site`` uses that it is not at ``home`` any more."""
+    try:
+        if _os.path.exists(home) and _os.path.samefile(home, site):
+            return  # another path of the same folder
+        import _imp  # noqa: PLC0415  not needed where nothing was moved
+
+        name = "moved-" + _imp.source_hash(0, _os.fsencode(site)).hex()
+        stores: "set[str]" = set()
+        for manifest in _os.listdir(site + _LINKS):
+            with open(site + _LINKS + manifest, "rb") as file:
+                found = [line for line in file if line.startswith(b"entry: ")]
+            entry = _os.fsdecode(found[0][len("entry: ") :].rstrip(b"\n"))
+            store = _os.path.dirname(_os.path.dirname(entry))
+            folder = _os.path.join(store, "environments")
+            note = _os.path.join(folder, name)
+            if _os.path.exists(note):
+                return  # told at an earlier start
+            if store not in stores and _os.access(folder, _os.W_OK):
+                beside = _os.path.join(folder, ".{}.{}".format(name, _os.getpid()))
+                with open(beside, "wb") as file:
+                    file.write(_os.fsencode(site) + b"\n")
+                _os.replace(beside, note)
+            stores.add(store)
+    except (OSError, ImportError, IndexError):
+        return  # a command that touches this environment tells them
+
+
 def _serve(site: str) -> None:
     if site not in _sites:
         _sites.append(site)
@@ -452,13 +485,16 @@ def _serve(site: str) -> None:
             _sys.path_importer_cache.pop(folder, None)
 
 
-def install(site: "str | None" = None) -> None:
+def install(site: "str | None" = None, home: "str | None" = None) -> None:
     """Serve the site-packages folder ``site``, written as it is on ``sys.path``.
 
     Without it (a ``.start`` file cannot name it): all whose view is on ``sys.path``.
+    ``home`` is where it was when something was linked into it last.
     """
     if site is not None:
         _serve(site)
+        if home is not None and home != site:
+            _tell_stores(site, home)
     else:
         for path in list(map(str, _sys.path)):
             if path.endswith(_VIEW):

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from commonwheel.apply import Applied
 from commonwheel.environment import Environment, of_interpreter
+from commonwheel.errors import CommonwheelError
 from commonwheel.frontends import settings
+from commonwheel.registration import register
 
 Verbs = argparse._SubParsersAction  # noqa: SLF001  argparse has no other name for it
 Progress = Callable[[str, int, int], object]
@@ -38,6 +40,15 @@ def add_environment(verb: argparse.ArgumentParser) -> None:
         metavar="ENV",
         help="the folder of a virtual environment, or an interpreter "
         "(default: the active one)",
+    )
+
+
+def add_managed(verb: argparse.ArgumentParser) -> None:
+    """``--break-system-packages``, as pip has it (:pep:`668`)."""
+    verb.add_argument(
+        "--break-system-packages",
+        action="store_true",
+        help="change an interpreter that is managed by somebody else (PEP 668)",
     )
 
 
@@ -71,9 +82,18 @@ def add_json(verb: argparse.ArgumentParser, what: str = "what was done") -> None
     verb.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
-def environment(given: Path | None) -> Environment:
-    """The environment that was named, else the active one, else commonwheel's own."""
-    return of_interpreter(python(given))
+def environment(given: Path | None, *, managed: bool = False) -> Environment:
+    """The environment that was named, else the active one, else commonwheel's own.
+
+    ``managed``: it may be one that is managed by somebody else (:pep:`668`). If it has
+    moved its stores are told; that they cannot be told is no obstacle.
+    """
+    found = of_interpreter(python(given), managed=managed)
+    try:
+        register(found)
+    except (CommonwheelError, OSError, ValueError) as error:
+        complain("warning", f"{found} is not registered: {error}")
+    return found
 
 
 def python(given: Path | None) -> Path:

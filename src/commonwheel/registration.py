@@ -1,0 +1,25 @@
+"""Registration: an environment that has moved is known again where it is now."""
+
+from __future__ import annotations
+
+from commonwheel.environment import Environment
+from commonwheel.registry import stores_of
+from commonwheel.store import Store
+
+
+def register(environment: Environment) -> None:
+    """Tell the stores whose entries ``environment`` holds that it is there.
+
+    Whoever links entries into an environment registers it; this is for one that was moved
+    or copied since. A store that is not there, or cannot be written, is not told.
+
+    :raises InvalidStore: a store cannot be used, or telling it failed
+    :raises ValueError: a link manifest is damaged; names it
+    :raises OSError: the environment cannot be read
+    """
+    for folder, held in stores_of(environment).items():
+        if (folder / "format").is_file():
+            store = Store(folder)
+            if not store.registry.knows(environment):
+                with store.in_use():
+                    store.registry.remember(environment, held)
