@@ -38,7 +38,7 @@ def _write_project(folder: Path, backend: str) -> Path:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("pip", ["23.2", NEWEST_PIP])
-def test_an_editable_install_is_left_to_pip(
+def test_ask_17_an_editable_install_is_left_to_pip(
     backend: str, pip: str, make: Make, wheelhouse: Wheelhouse, tmp_path: Path
 ) -> None:
     environment = make(pip=pip)
@@ -58,7 +58,7 @@ def test_an_editable_install_is_left_to_pip(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_project_of_ones_own_is_built_and_its_wheel_is_linked(
+def test_ask_03_a_project_of_ones_own_is_built_and_its_wheel_is_linked(
     backend: str, environment: Environment, wheelhouse: Wheelhouse, tmp_path: Path
 ) -> None:
     project = _write_project(tmp_path / "project", backend)
@@ -139,7 +139,7 @@ BUILDS = [
 
 
 @pytest.mark.parametrize(("pip", "mode", "face"), BUILDS)
-def test_an_isolated_build_is_linked_to_its_requirements_and_sees_nothing_else(
+def test_ask_22_an_isolated_build_is_linked_and_sees_nothing_else(
     pip: str, mode: str, face: str, make: Make, sample: Sample, tmp_path: Path
 ) -> None:
     environment = make(pip=pip)

@@ -94,7 +94,7 @@ def test_without_an_index_pip_is_the_one_that_python_brings_along(
     assert served_by(host, "new").pip("--version").stdout.startswith("pip 24.")
 
 
-def test_an_environment_is_made_without_ensurepip(
+def test_ask_21_an_environment_is_made_without_ensurepip(
     host: Environment, wheel: Path, tmp_path: Path, python: Path
 ) -> None:
     # as Debian's python3 is without python3-venv

@@ -316,7 +316,7 @@ def result_of_check(text: str) -> str:
 
 
 @pytest.mark.parametrize("tool", COMMANDS)
-def test_checker(tool: str, checkers: Pair, compare: Compare) -> None:
+def test_ask_14_checker(tool: str, checkers: Pair, compare: Compare) -> None:
     text = compare(
         tool, checkers, lambda each: check(tool, each, by=each), cell=result_of_check
     )

@@ -125,7 +125,7 @@ def packaged(project: Project) -> Project:
     return project
 
 
-def test_every_environment_is_linked_whatever_it_is_for(packaged: Project) -> None:
+def test_ask_22_every_environment_of_tox_is_linked(packaged: Project) -> None:
     tool_tox = """
 [tool.tox]
 use_shared_store = true

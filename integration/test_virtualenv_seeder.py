@@ -102,7 +102,7 @@ def virtualenv(
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.12", "3.13"])
-def test_pip_is_linked_and_links_whichever_python_commonwheel_has(
+def test_ask_22_virtualenv_links_pip_whichever_python_commonwheel_has(
     virtualenv: Virtualenv, version: str
 ) -> None:
     python = interpreters.require(version)

@@ -193,7 +193,7 @@ if sys.version_info >= (3, 10):
 # --- the place on sys.path ----------------------------------------------------------
 
 
-def test_the_standard_library_goes_before_a_linked_module_of_the_same_name(
+def test_ask_06_the_standard_library_goes_before_a_linked_module(
     site: LinkedSite,
 ) -> None:
     site.link("dataclasses", {"dataclasses.py": "raise RuntimeError"})

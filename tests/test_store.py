@@ -162,7 +162,7 @@ def test_other_bytes_are_another_entry(
     assert {entry.description.version for entry in entries} == {"1.0"}
 
 
-def test_eight_digits_are_not_the_hash(
+def test_ask_01_eight_digits_are_not_the_hash(
     store: Store,
     path: Path,
     compiler: Compiler,
