@@ -36,6 +36,11 @@ class Occupancy:
         self._folder = folder
         self._held: int | None = None
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether one of the locks is held here."""
+        return self._held is not None
+
     @contextmanager
     def using(self) -> Iterator[None]:
         """While this lasts, nothing is taken out of the store.
@@ -45,7 +50,7 @@ class Occupancy:
 
         :raises OSError: the filesystem has no locks
         """
-        if self._held is not None:
+        if self.is_inside:
             yield
             return
         self._held = self._enter()
