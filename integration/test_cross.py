@@ -92,10 +92,6 @@ def assert_as_pip(ours: Path, pips: Path, name: str) -> None:
     assert_same(found, wanted)
 
 
-def installed(place: Path) -> set[str]:
-    return {path.name for path in place.glob("*.dist-info")}
-
-
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_ask_05_a_lock_fills_a_folder_for_another_platform(
     host: Environment, lock: Path, tmp_path: Path, name: str
@@ -144,8 +140,6 @@ def test_what_was_filled_works_there(
     here = f"manylinux_2_28_{platform.machine()}"
     which = (f"--python-version={VERSION}", f"--platform={here}", f"--target={place}")
     commonwheel(host, "sync", *which, lock)
-    for path in place.rglob("*.so"):
-        assert path.is_file()
     code = "import flask, numpy; print(numpy.eye(2).sum(), flask.__name__)"
     found = {"PATH": os.pathsep.join((str(python.parent), os.environ["PATH"]))}
     variables = {**os.environ, **found, "PYTHONPATH": str(place)}

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from commonwheel import environment
 from commonwheel.frontends.cli import main
 from wheel_file import write_wheel
 
@@ -137,6 +139,34 @@ def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["install", "sync", "uninstall", "enable"])
+def test_ask_20_what_somebody_else_manages_is_changed_if_that_is_said(
+    tmp_path: Path,
+    venv: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    marker = tmp_path / "EXTERNALLY-MANAGED"
+    marker.write_text("[externally-managed]\nError=Ask the administrator\n")
+    ask = environment._ask
+
+    def managed(*arguments: Any) -> dict[str, Any]:
+        return {**ask(*arguments), "externally_managed": str(marker)}
+
+    monkeypatch.setattr(environment, "_ask", managed)
+    lock = tmp_path / "requirements.txt"
+    lock.touch()
+    words = {"sync": [str(lock)], "uninstall": ["absent"]}.get(verb, [])
+    place = [str(venv)] if verb == "enable" else ["--python", str(venv)]
+    assert main([verb, *place, *words]) == 1
+    said = capsys.readouterr().err
+    assert "it is externally managed (Ask the administrator); make a" in said
+    assert "`commonwheel venv DIR`" in said
+    main([verb, "--break-system-packages", *place, *words])
+    assert "externally managed" not in capsys.readouterr().err
+
+
 def test_uninstall_removes_what_install_linked(venv: Path, wheel: Path) -> None:
     main(["install", "--python", str(venv), str(wheel)])
     assert main(["uninstall", "--python", str(venv), "Sample"]) == 0
@@ -259,7 +289,7 @@ def _documents(text: str) -> list[dict[str, list[dict[str, str]]]]:
 def test_ctrl_c_is_one_line_and_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("commonwheel.frontends.verbs.arguments.of_interpreter", interrupt)
@@ -273,7 +303,7 @@ def test_being_told_to_end_is_as_ctrl_c(
 ) -> None:
     number = getattr(signal, name)
 
-    def told(*_: object) -> None:
+    def told(*_: object, **__: object) -> None:
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr("commonwheel.frontends.verbs.arguments.of_interpreter", told)

@@ -163,13 +163,47 @@ def test_refuses_an_old_python(tmp_path: Path) -> None:
         of_interpreter(python)
 
 
-def test_refuses_an_externally_managed_one(tmp_path: Path) -> None:
-    (tmp_path / "EXTERNALLY-MANAGED").touch()
+TOLD = """
+[externally-managed]
+Error-de=Nein.
+Error=To install packages, use
+ some-tool, which
+ knows 100%% of them.
+
+ See the manual.
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TOLD, " (To install packages, use some-tool, which knows 100%% of them.)"),
+        ("[externally-managed]\nError=\x1b[1mNo\x07\n", " ([1mNo)"),
+        ("", ""),
+        ("[externally-managed]\nError-de=Nein.\n", ""),
+        ("[other]\nError=no", ""),
+        ("not such a file", ""),
+        ("\udcff", ""),
+    ],
+)
+def test_ask_20_an_externally_managed_interpreter_is_left_alone(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    marker = tmp_path / "EXTERNALLY-MANAGED"
+    marker.write_text(text, "utf-8", "surrogateescape")
     patch = f"sysconfig.get_path = lambda *_: {str(tmp_path)!r}"
     of_interpreter(patched(tmp_path, f"{patch}; sys.base_prefix = '/'"))  # a venv of it
     python = patched(tmp_path, f"{patch}; sys.base_prefix = sys.prefix")
-    with pytest.raises(InvalidEnvironment, match="externally managed; make a virtual"):
+    with pytest.raises(InvalidEnvironment) as caught:
         of_interpreter(python)
+    assert str(caught.value) == (
+        f"{python} cannot be used as an environment: it is externally managed{told};"
+        " make a virtual environment (`commonwheel venv DIR`), or say"
+        " --break-system-packages"
+    )
+    of_interpreter(python, managed=True)
+    # a folder of its own is nobody else's affair
+    of_target(python, tmp_path / "target")
 
 
 def test_the_query_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:

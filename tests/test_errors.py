@@ -18,6 +18,7 @@ ALL = [
     errors.EntryGone(PATH),
     errors.StoreBusy(PATH, ("pip (process 7)",)),
     errors.InvalidRegistry(PATH, "broken"),
+    errors.NothingRegistered(PATH, 3),
     errors.InvalidEnvironment(PATH, "broken"),
     errors.LinkConflict("one", "path", "a file of two"),
     errors.LinkModeUnavailable("reflink", PATH, PATH, "another filesystem"),
@@ -29,8 +30,15 @@ ALL = [
     errors.LockMismatch(PATH, "python", "old"),
     errors.MissingHash("one", "no hash"),
     errors.SourceRefused("one", "one-1.0.tar.gz"),
+    errors.NotBuiltHere("one", "one-1.0.tar.gz", "Python 3.12 on win_amd64"),
+    errors.EditableRefused("one", PATH),
     errors.WrongFile("one", "one.whl", "is another"),
     errors.HostFailed("pip", "fetch one", "no network"),
+    errors.InvalidScript(PATH, "no lock beside it"),
+    errors.ScriptMismatch(PATH, ("one>=2",), "lock it again"),
+    errors.NotInStore(PATH, ("one 1.0", "two 2.0")),
+    errors.NothingFits(PATH, ("one>=2 (there is 1.0)",)),
+    errors.ActivationFailed("pylock.toml", "broken"),
 ]
 
 

@@ -135,28 +135,34 @@ def test_and_so_on_from_one_to_the_next(environment: Environment, entries: Path)
     assert modes(done) == expected
 
 
-@pytest.mark.parametrize("order", [("program", "library"), ("library", "program")])
+@pytest.fixture(params=["program first", "library first"])
+def in_order(
+    request: pytest.FixtureRequest, program: Entry, library: Entry
+) -> tuple[Entry, Entry]:
+    """One that looks for a library and the one that has it."""
+    is_first = request.param == "program first"
+    return (program, library) if is_first else (library, program)
+
+
+def name_of(entry: Entry) -> str:
+    return entry.description.name
+
+
 def test_what_is_linked_already_becomes_real_with_what_it_needs(
-    environment: Environment,
-    site: Path,
-    program: Entry,
-    library: Entry,
-    module: Entry,
-    order: tuple[str, str],
+    environment: Environment, site: Path, module: Entry, in_order: tuple[Entry, Entry]
 ) -> None:
-    by_name = {"program": program, "library": library}
-    first, second = (by_name[name] for name in order)
+    first, second = in_order
     url = '{"url": "https://example.org/w.whl"}'
     asked = Request(first, requested=False, direct_url=url)
     install(environment, asked, module)
     done = install(environment, Request(second, mode=COPY))
-    assert modes(done) == {order[1]: COPY, order[0]: AUTO}
+    assert modes(done) == {name_of(second): COPY, name_of(first): AUTO}
     assert len(list(done.remarks())) == 1
     for path in ("vendor/lib/libone.so", "program/core.so"):
         assert (site / path).is_file()
         assert not (site / path).is_symlink()
     # it is the same installation as before
-    metadata = site / f"{order[0]}-1.0.dist-info"
+    metadata = site / f"{name_of(first)}-1.0.dist-info"
     assert (metadata / "direct_url.json").read_text() == url
     assert not (metadata / "REQUESTED").exists()
     # what nobody looks for stays
@@ -175,20 +181,14 @@ def test_what_is_replaced_or_removed_does_not_count(
     assert modes(done) == {"library": COPY, "program": MANIFEST}
 
 
-@pytest.mark.parametrize("order", [("program", "library"), ("library", "program")])
 def test_what_is_real_already_has_what_it_needs_beside_it(
-    environment: Environment,
-    site: Path,
-    program: Entry,
-    library: Entry,
-    order: tuple[str, str],
+    environment: Environment, site: Path, in_order: tuple[Entry, Entry]
 ) -> None:
     """One at a time and in any order, as pip installs."""
-    by_name = {"program": program, "library": library}
-    first, second = (by_name[name] for name in order)
+    first, second = in_order
     install(environment, Request(first, mode=COPY))
     done = install(environment, second)
-    assert modes(done) == {order[1]: AUTO}
+    assert modes(done) == {name_of(second): AUTO}
     for path in ("vendor/lib/libone.so", "program/core.so"):
         assert not (site / path).is_symlink()
 

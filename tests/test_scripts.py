@@ -60,6 +60,12 @@ def test_the_longest_line_that_kernels_take(length: int) -> None:
     assert all(len(each) < 127 for each in line.splitlines()[:1])
 
 
+def test_a_name_without_a_folder_is_looked_for_when_the_script_is_run() -> None:
+    for name in ("python3.12", "pypy3", "python3.13t"):
+        line = scripts.interpreter_line(Path(name))
+        assert line == f"#!/usr/bin/env {name}\n".encode()
+
+
 def test_names_are_bytes() -> None:
     assert scripts.interpreter_line(Path("/\udcff/python")) == b"#!/\xff/python\n"
 

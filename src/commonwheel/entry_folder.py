@@ -26,11 +26,16 @@ from commonwheel.wheel import Area, Wheel
 
 
 def make(
-    archive: Wheel, root: Path, identifier: str, digest: str, compiler: Compiler
+    archive: Wheel,
+    root: Path,
+    identifier: str,
+    digest: str,
+    compiler: Compiler | None,
 ) -> Description:
     """Unpack a wheel, whose sha256 is ``digest``, into the new folder ``root``.
 
-    It holds bytecode for the interpreter of ``compiler`` and is read-only at the end.
+    It holds bytecode for the interpreter of ``compiler``, if there is one, and is
+    read-only at the end.
 
     :raises InvalidWheel: a file is not what RECORD says
     :raises InvalidEnvironment: the interpreter does not run
@@ -42,10 +47,11 @@ def make(
     unpack.extract(archive, root)
     description = unpack.describe(archive, root, identifier, digest)
     unpack.complete_metadata(archive, root / Area.METADATA.value)
-    unpacked = root / Area.TREE.value
-    compiler.compile(unpacked, tree.sources(unpack.tree_paths(archive)), unpacked)
-    note = root / "bytecode" / compiler.cache_tag
-    note.write_bytes(_describe_bytecode(unpacked))
+    if compiler is not None:
+        unpacked = root / Area.TREE.value
+        compiler.compile(unpacked, tree.sources(unpack.tree_paths(archive)), unpacked)
+        note = root / "bytecode" / compiler.cache_tag
+        note.write_bytes(_describe_bytecode(unpacked))
     (root / "entry.json").write_text(entries.encode(description), "utf-8")
     seal(root)
     return description
@@ -75,6 +81,18 @@ def read_entry(root: Path) -> Entry | None:
         data=folders[Area.DATA],
         record=rows,
     )
+
+
+def read_description(root: Path) -> Description | None:
+    """What the entry whose folder is ``root`` says of itself, or None if nothing.
+
+    :raises OSError: it cannot be read
+    :raises ValueError: it is damaged
+    """
+    try:
+        return entries.decode((root / "entry.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
 
 
 def has_bytecode(entry: Entry, cache_tag: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import packaging
 
 from commonwheel.errors import InvalidEnvironment
+from commonwheel.scripts import Launcher
 
 _QUERY = Path(__file__).with_name("environment_query.py")
 _PACKAGING = str(Path(packaging.__file__).parent)
@@ -54,6 +56,11 @@ class Environment:
     plain: bool = False
     """Whether it is just folders (``--target``), which get what pip puts there and
     nothing else: real files."""
+    foreign: str = ""
+    """The Python and platform that it is for, if those are not on this machine, so that
+    nothing can be run for it."""
+    launcher: Launcher | None = "win-amd64" if os.name == "nt" else None
+    """What its scripts are started by, if they have to be programs."""
 
     def site_packages(self, root_is_purelib: bool) -> Path:
         """Where a wheel's root goes."""
@@ -78,23 +85,23 @@ class Environment:
         return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
 
     def __str__(self) -> str:
-        return f"{self.python} (Python {self.version})"
+        return self.foreign or f"{self.python} (Python {self.version})"
 
 
-def of_interpreter(python: Path) -> Environment:
+def of_interpreter(python: Path, *, managed: bool = False) -> Environment:
     """The environment of the interpreter ``python``, which is run to ask it.
 
-    ``python`` may also be the folder of a virtual environment.
+    ``python`` may also be the folder of a virtual environment. ``managed``: it may also
+    be one that is managed by somebody else (:pep:`668`).
 
     :raises InvalidEnvironment: it does not run, is too old, or is managed by somebody
-        else (:pep:`668`)
+        else
     """
     python = _interpreter(python)
     fields = _ask(python)
     _check(python, fields)
-    if fields["externally_managed"]:
-        reason = "its interpreter is externally managed; make a virtual environment"
-        raise InvalidEnvironment(python, reason)
+    if fields["externally_managed"] and not managed:
+        raise InvalidEnvironment(python, _refusal(Path(fields["externally_managed"])))
     return _environment(fields)
 
 
@@ -125,6 +132,34 @@ def of_prefix(python: Path, prefix: Path) -> Environment:
     fields = _ask(_interpreter(python), "prefix", os.path.abspath(prefix))
     _check(python, fields)
     return replace(_environment(fields), plain=True)
+
+
+def _refusal(marker: Path) -> str:
+    """Why an interpreter is left alone, and what can be done.
+
+    https://packaging.python.org/en/latest/specifications/externally-managed-environments/
+    """
+    told = _told(marker)
+    reason = f"it is externally managed ({told})" if told else "it is externally managed"
+    ways_out = "make a virtual environment (`commonwheel venv DIR`)"
+    return f"{reason}; {ways_out}, or say --break-system-packages"
+
+
+def _told(marker: Path) -> str:
+    """The first paragraph of what the one who manages an interpreter says, as one line.
+
+    Empty if there is nothing in the file ``marker``, or nothing that can be read.
+    """
+    import configparser  # noqa: PLC0415  next to nobody needs it
+
+    found = configparser.ConfigParser(interpolation=None)
+    try:
+        found.read_string(marker.read_text("utf-8"))
+        text = found["externally-managed"]["Error"]
+    except (OSError, ValueError, KeyError, configparser.Error):
+        return ""
+    first = re.split(r"\n\s*\n", text.strip())[0]
+    return "".join(filter(str.isprintable, " ".join(first.split())))
 
 
 def _check(python: Path, fields: Mapping[str, Any]) -> None:

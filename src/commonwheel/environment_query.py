@@ -89,7 +89,8 @@ def describe(packaging: str, kind: str = "", folder: str = "") -> "dict[str, obj
         "headers": os.path.join(folder or sys.prefix, "include", "site", version)
         if in_venv
         else paths["include"],
-        "externally_managed": not in_venv and os.path.exists(marker),
+        # the file that says so (PEP 668)
+        "externally_managed": marker if os.path.exists(marker) and not in_venv else None,
         # an older Python is refused by its version; it may fail to read the library
         "tags": supported_tags(packaging) if sys.version_info >= (3, 9) else [],
         "markers": markers(),

@@ -107,6 +107,22 @@ class InvalidRegistry(CommonwheelError):
 
 
 @dataclass(eq=False)
+class NothingRegistered(CommonwheelError):
+    """A store with entries and no environment: whether they are used is not known."""
+
+    path: Path
+    entries: int
+    """How many there are."""
+
+    def __str__(self) -> str:
+        entries = "1 entry" if self.entries == 1 else f"{self.entries:,} entries"
+        return (
+            f"no environment is registered in the store {self.path}, so nobody is known to"
+            f" use its {entries}; nothing was collected. If that is right, say --all"
+        )
+
+
+@dataclass(eq=False)
 class InvalidEnvironment(CommonwheelError):
     """A path that is not a Python environment, or one that cannot be linked into."""
 
@@ -265,6 +281,38 @@ class SourceRefused(CommonwheelError):
 
 
 @dataclass(eq=False)
+class NotBuiltHere(CommonwheelError):
+    """A distribution that has to be built for a Python that is not on this machine."""
+
+    distribution: str
+    source: str
+    """What it would be built from."""
+    python: str
+    """What it would be built for."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.distribution} has no wheel for {self.python}, only {self.source},"
+            " which cannot be built here; build a wheel there, and lock that"
+        )
+
+
+@dataclass(eq=False)
+class EditableRefused(CommonwheelError):
+    """A project to be installed as editable in a folder that is no environment."""
+
+    distribution: str
+    path: Path
+    """The folder."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.distribution} is editable in the lock, which nothing can be in"
+            f" {self.path}: lock it without, or sync a virtual environment"
+        )
+
+
+@dataclass(eq=False)
 class WrongFile(CommonwheelError):
     """A file that is not the one that a lock names."""
 
@@ -296,6 +344,75 @@ class HostFailed(CommonwheelError):
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint is not None else ""
         return f"{self.host} could not {self.task}: {self.reason}; {self.outcome}{hint}"
+
+
+@dataclass(eq=False)
+class InvalidScript(CommonwheelError):
+    """A Python file whose metadata (:pep:`723`) cannot be read, or that has no lock."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the script {self.path} cannot be run: {self.reason}"
+
+
+@dataclass(eq=False)
+class ScriptMismatch(CommonwheelError):
+    """A script that asks for something else (:pep:`723`) than its lock has."""
+
+    path: Path
+    """The script."""
+    wanted: tuple[str, ...]
+    """What it asks for, and what there is instead."""
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.path} needs {'; '.join(self.wanted)}: {self.way_out}"
+
+
+@dataclass(eq=False)
+class NotInStore(CommonwheelError):
+    """Distributions that the store lacks, where nothing may be fetched."""
+
+    path: Path
+    """The store."""
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the store {self.path} has no {', no '.join(self.missing)}, and nothing may"
+            " be fetched: run this once without --offline (in Python: offline=False), or"
+            " `commonwheel sync` an environment"
+        )
+
+
+@dataclass(eq=False)
+class NothingFits(CommonwheelError):
+    """Distributions asked for by name, of which a store has none that fits."""
+
+    path: Path
+    """The store."""
+    reasons: tuple[str, ...]
+    """Which one is wanted by whom, and what there is."""
+
+    def __str__(self) -> str:
+        return (
+            f"the store {self.path} has not what is asked for: {'; '.join(self.reasons)}."
+            " Install it once into any environment with --use-shared-store, or use a lock"
+        )
+
+
+@dataclass(eq=False)
+class ActivationFailed(CommonwheelError):
+    """Distributions that could not be made importable in a running process."""
+
+    wanted: str
+    """The lock, or the names."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.wanted} cannot be activated: {self.reason}"
 
 
 def explain(error: OSError) -> str:

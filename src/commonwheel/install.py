@@ -78,7 +78,7 @@ def install_wheels(
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     _check_requests(wheels, environment)
-    compiler = Compiler(environment.python, environment.cache_tag)
+    compiler = compiler_of(environment)
     requests: list[Request] = []
     with store.in_use():
         for number, each in enumerate(wheels):
@@ -117,8 +117,8 @@ def link_entries(
     :raises LinkModeUnavailable: a link mode was chosen that does not work there
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
-    compiler = Compiler(environment.python, environment.cache_tag)
-    bytecode = store.bytecode_of_runtime(compiler)
+    compiler = compiler_of(environment)
+    bytecode = store.bytecode_of_runtime(compiler) if compiler is not None else b""
     progress("linking", len(requests), len(requests))
 
     def carry_out(requests: Sequence[Request]) -> Applied:
@@ -163,6 +163,13 @@ def of_entry(entry: Entry, links: LinkChoice) -> Request:
         links = replace(links, real=links.real | {name})
     reason = known if links.mode is LinkMode.MANIFEST else ""
     return Request(entry, mode=links.of(name), reason=reason)
+
+
+def compiler_of(environment: Environment) -> Compiler | None:
+    """What makes bytecode for ``environment``; nothing does for a foreign Python."""
+    if environment.foreign:
+        return None
+    return Compiler(environment.python, environment.cache_tag)
 
 
 def _request(wheel: WheelRequest, entry: Entry, links: LinkChoice) -> Request:

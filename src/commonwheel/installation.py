@@ -199,8 +199,11 @@ class _Added:
 def _compiled(
     tree: Iterable[str], request: Request, environment: Environment, site: Path
 ) -> Iterator[RealFile]:
-    """The bytecode of the source files in ``tree``, as far as the store has it."""
-    for path in tree if request.bytecode else ():
+    """The bytecode of the source files in ``tree``, as far as the store has it.
+
+    A foreign Python gets none: whom the store has served before must not show.
+    """
+    for path in tree if request.bytecode and not environment.foreign else ():
         if path.endswith(".py"):
             cached = bytecode.path_of(path, environment.cache_tag)
             source = request.entry.tree / cached
@@ -272,7 +275,13 @@ def _generated(entry: Entry, environment: Environment, template: str) -> list[Re
     for script in _numbered(entry.description.scripts, environment.version):
         names.add(script.name)
         name, content = scripts.generate(
-            script.name, script.module, script.attribute, script.gui, python, template
+            script.name,
+            script.module,
+            script.attribute,
+            script.gui,
+            python,
+            template,
+            environment.launcher,
         )
         found.append(RealFile(folder / name, True, content))
     for stored in entry.description.script_files:

@@ -25,6 +25,17 @@ def public(url: str) -> str:
     return urlunsplit(parts._replace(netloc=host))
 
 
+def of_wheel(url: str | None) -> str | None:
+    """The URL of a wheel as far as it may be written down; None if it is of none."""
+    if url is None or not url.isascii() or len(url.split()) != 1 or not is_url(url):
+        return None
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    # what is behind "?" may be a signature that lets somebody in
+    plain = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return plain if parts.path.endswith(".whl") else None
+
+
 def file_name(place: str) -> str:
     """The last part of a URL or path."""
     if is_url(place):

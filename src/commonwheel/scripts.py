@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
-from installer.scripts import Script as Launcher
+from installer.scripts import Script
+
+Launcher = Literal["win-ia32", "win-amd64", "win-arm64"]
+"""Which program starts a script on Windows, as ``installer`` names them."""
 
 TEMPLATE = """\
 import sys
@@ -26,10 +31,13 @@ _LONGEST_SHEBANG = 512 if sys.platform == "darwin" else 127
 def interpreter_line(python: Path) -> bytes:
     """The first line of a script that ``python`` runs.
 
-    Where the kernel cannot take the path (it has a space or is too long), the line
-    starts a shell that does, as in scripts that pip writes.
+    A name without a folder is looked for on ``PATH`` when the script is run. Where the
+    kernel cannot take the path (it has a space or is too long), the line starts a shell
+    that does, as in scripts that pip writes.
     """
     path = os.fsencode(python)
+    if re.fullmatch(rb"[\w.-]+", path):
+        return b"#!/usr/bin/env " + path + b"\n"
     if len(path.split()) == 1 and len(path) + 3 <= _LONGEST_SHEBANG:
         return b"#!" + path + b"\n"
     quoted = os.fsencode(shlex.quote(os.fspath(python)))
@@ -37,15 +45,23 @@ def interpreter_line(python: Path) -> bytes:
 
 
 def generate(
-    name: str, module: str, attribute: str, gui: bool, python: Path, template: str
+    name: str,
+    module: str,
+    attribute: str,
+    gui: bool,
+    python: Path,
+    template: str,
+    launcher: Launcher | None = None,
 ) -> tuple[str, bytes]:
     """The file name and contents of the script for an entry point.
 
+    With a ``launcher`` it is a program for Windows.
+
     https://packaging.python.org/en/latest/specifications/entry-points/
     """
-    if os.name == "nt":
-        launcher = Launcher(name, module, attribute, "gui" if gui else "console")
-        return launcher.generate(str(python), "win-amd64")
+    if launcher is not None:
+        script = Script(name, module, attribute, "gui" if gui else "console")
+        return script.generate(str(python), launcher)
     body = template % {
         "module": module,
         "import_name": attribute.partition(".")[0],

@@ -18,13 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from commonwheel import digests, direct_url, wheel
+from commonwheel import digests, direct_url, location, wheel
 from commonwheel.apply import Applied
-from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import HostFailed, WrongFile
-from commonwheel.install import Progress, link_entries, of_entry
+from commonwheel.install import Progress, compiler_of, link_entries, of_entry
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkChoice
 from commonwheel.pin import SOURCES, Kind, Pin
@@ -91,14 +90,15 @@ def carry_out(
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     done = _NOTHING
-    compiler = Compiler(environment.python, environment.cache_tag)
-    for number, (_, entry) in enumerate(plan.linked):
-        progress("compiling", number, len(plan.linked))
-        store.ensure_bytecode(entry, compiler)
+    compiler = compiler_of(environment)
+    if compiler is not None:
+        for number, (_, entry) in enumerate(plan.linked):
+            progress("compiling", number, len(plan.linked))
+            store.ensure_bytecode(entry, compiler)
     with tempfile.TemporaryDirectory(prefix="commonwheel-") as folder:
         wheels = _obtain(plan, environment, host, Path(folder), progress)
         pins = (*plan.fetched, *plan.built)
-        lacking = list(_add(pins, wheels, plan, store, compiler, progress))
+        lacking = list(_add(pins, wheels, plan, environment, store, progress))
     found = (*plan.linked, *lacking)
     requests = [_request(pin, entry, plan.links) for pin, entry in found]
     if requests or plan.removed:
@@ -149,11 +149,12 @@ def _add(
     pins: Sequence[Pin],
     wheels: Mapping[str, Path],
     plan: SyncPlan,
+    environment: Environment,
     store: Store,
-    compiler: Compiler,
     progress: Progress,
 ) -> Iterator[tuple[Pin, Entry]]:
     """The entries of wheels that are what ``pins`` name."""
+    compiler = compiler_of(environment)
     for number, pin in enumerate(pins):
         path = wheels[pin.name]
         progress("storing", number, len(pins))
@@ -164,9 +165,9 @@ def _add(
         )
         if pin.hashes and not may_be_built and _is_other_file(pin, path):
             raise _wrong_digest(pin, path)
-        entry = store.add(path, compiler)
+        entry = store.add(path, compiler, url=location.of_wheel(pin.location))
         if entry.description.sha256 not in pin.sha256s:
-            for origin in pin.origins(compiler.cache_tag):
+            for origin in pin.origins(environment.cache_tag):
                 store.remember_origin(origin, entry)
         yield pin, entry
 

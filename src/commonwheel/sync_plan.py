@@ -15,9 +15,11 @@ from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import (
+    EditableRefused,
     IncompatibleWheel,
     InvalidStore,
     MissingHash,
+    NotBuiltHere,
     SourceRefused,
 )
 from commonwheel.installed import Installed
@@ -77,6 +79,7 @@ def plan_sync(
     inexact: bool = False,
     require_hashes: bool = False,
     allow_sdist: bool = False,
+    mendable: bool = True,
 ) -> SyncPlan:
     """What it takes to make ``environment`` hold ``pins`` and no more.
 
@@ -84,8 +87,9 @@ def plan_sync(
     real files; real files that are there already are not made links.
 
     Never removed are pip, and commonwheel with what it requires where it is installed;
-    nor are they linked: it takes them to mend an environment whose store is gone. Writes
-    nothing, and starts nothing.
+    nor are they linked: it takes them to mend an environment whose store is gone. A plain
+    folder needs no store; it is given them as all others. So is what is made anew rather
+    than mended (not ``mendable``). Writes nothing, and starts nothing.
 
     With a hash, an entry is chosen by it. ``NAME==VERSION`` without hashes says no more
     than that: of the entries of that version the one with the best tags is taken, of
@@ -93,13 +97,17 @@ def plan_sync(
 
     :raises MissingHash: ``require_hashes``, and nothing vouches for one of them
     :raises SourceRefused: one has to be built, and not ``allow_sdist``
+    :raises NotBuiltHere: one has to be built for a foreign Python
+    :raises EditableRefused: one is to be editable in a plain folder
     :raises IncompatibleWheel: a wheel is for another Python or platform
     :raises InvalidEnvironment: a distribution that has to go has no RECORD
     :raises InvalidStore: an entry cannot be read
     :raises OSError: the environment or a wheel on this machine cannot be read
     """
     present = installed.read(environment)
-    unlinked = installed.needed_to_mend(environment, {*present, *(p.name for p in pins)})
+    names = {*present, *(pin.name for pin in pins)}
+    mending = installed.needed_to_mend(environment, names) if mendable else set()
+    unlinked = frozenset() if environment.plain else mending
     ranks = {tag: rank for rank, tag in enumerate(environment.tags or ())}
     planner = _Planner(environment, ranks, store, store.contents(), allow_sdist, links)
     ways: dict[_Way, list[Pin]] = {way: [] for way in _Way}
@@ -115,7 +123,7 @@ def plan_sync(
         else:
             ways[way].append(pin)
     wanted = {pin.name for pin in pins}
-    removed = () if inexact else sorted(present.keys() - wanted - unlinked)
+    removed = () if inexact else sorted(present.keys() - wanted - mending)
     replaced = {pin.name for pin in (*ways[_Way.FETCH], *ways[_Way.BUILD])}
     replaced |= {pin.name for pin, _ in linked}
     plan_removal({*removed, *replaced}, environment)  # refuses what cannot be removed
@@ -155,12 +163,17 @@ class _Planner:
             entry = self._find(pin)
             if entry is not None:
                 return entry
-        if pin.kind in SOURCES and not self.allow_sdist:
+        if is_project or pin.kind in SOURCES:
             source = pin.filename or location.public(pin.location or "")
-            raise SourceRefused(str(pin), source)
-        if is_project or not linkable:
+            if self.environment.foreign:
+                raise NotBuiltHere(str(pin), source, str(self.environment))
+            if pin.editable and self.environment.plain:
+                raise EditableRefused(str(pin), self.environment.sites[0])
+            if not is_project and not self.allow_sdist:
+                raise SourceRefused(str(pin), source)
+        if (is_project and not self.environment.plain) or not linkable:
             return _Way.PROJECT
-        return _Way.BUILD if pin.kind in SOURCES else _Way.FETCH
+        return _Way.BUILD if is_project or pin.kind in SOURCES else _Way.FETCH
 
     def _is_there(
         self, pin: Pin, there: Installed, linkable: bool, is_project: bool

@@ -13,11 +13,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import installed, manifest
+from commonwheel import installed, location, manifest
 from commonwheel.apply import Applied
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
@@ -109,7 +108,7 @@ class _Service:
             header_folder=os.path.basename(question["scheme"]["headers"]),
             installer="pip" if environment.plain else INSTALLER,
             bytecode=question["bytecode"],
-            url=_without_credentials(question.get("url")),
+            url=location.of_wheel(question.get("url")),
         )
         name = question["name"]
         before = _manifests(name, environment)
@@ -174,18 +173,6 @@ class _Service:
             needed = installed.needed_to_mend(environment, names)
             self._never_linked[site] = {"commonwheel", *needed}
         return self._never_linked[site]
-
-
-def _without_credentials(url: str | None) -> str | None:
-    """The URL of a wheel, as far as it may be written down; None if it is none."""
-    if url is None or not url.isascii() or len(url.split()) != 1:
-        return None
-    parts = urlsplit(url)
-    if not parts.path.endswith(".whl"):
-        return None
-    host = parts.netloc.rpartition("@")[2]
-    # what is behind "?" may be a signature that lets somebody in
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _manifests(name: str, environment: Environment) -> set[tuple[Path, int, int]]:

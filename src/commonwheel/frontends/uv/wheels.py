@@ -49,10 +49,10 @@ def _environment(asking: Asking, changes: Changes, place: Place) -> Environment:
         if not asking.command.has("--quiet"):
             sys.stderr.write(said)
     if place.version is None or (place.root / "pyvenv.cfg").is_file():
-        return of_interpreter(place.root)
+        return of_interpreter(place.root, managed=True)
     # several Pythons may share a prefix
     minor = ".".join(place.version.split(".")[:2])
-    return of_interpreter(place.root / "bin" / f"python{minor}")
+    return of_interpreter(place.root / "bin" / f"python{minor}", managed=True)
 
 
 def _pins(

@@ -17,6 +17,7 @@ class Arguments(argparse.Namespace):
     """What was asked for."""
 
     environment: Path | None
+    break_system_packages: bool
     store: str | None
 
 
@@ -30,13 +31,15 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         "with its store is put back.",
     )
     arguments.add_environment(verb)
+    arguments.add_managed(verb)
     arguments.add_store(verb)
     verb.set_defaults(run=run)
 
 
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
-    environment = arguments.environment(asked.environment)
+    managed = asked.break_system_packages
+    environment = arguments.environment(asked.environment, managed=managed)
     store = settings.open_store(asked.store)
     pip_files.enable(environment, store)
     # what reads locks and runs pip is slow to import; other commands should not wait

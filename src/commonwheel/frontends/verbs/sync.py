@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 from commonwheel.apply import changing, was_stopped
 from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
-from commonwheel.frontends.verbs import arguments
+from commonwheel.frontends.verbs import arguments, place
 from commonwheel.maintenance.strays import tidy
 
 if TYPE_CHECKING:
+    from commonwheel.environment import Environment
     from commonwheel.lock import Lock
     from commonwheel.pin import Pin
+    from commonwheel.store import Store
     from commonwheel.sync_plan import SyncPlan
 
 
-class Arguments(argparse.Namespace):
+class Arguments(place.Arguments):
     """What was asked for."""
 
     lock: Path
-    python: Path | None
     store: str | None
     link_mode: str | None
     real: list[str]
@@ -49,9 +50,9 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         description="Make an environment equal to a lock: pylock.toml (PEP 751), or a "
         "requirements file whose lines are pinned. What the store has is linked; pip "
         "fetches the rest. What the lock does not name is removed, but for pip and "
-        "commonwheel.",
+        "commonwheel. A plain folder, of --target or --prefix, gets all of it anew.",
     )
-    arguments.add_python(verb)
+    place.add(verb)
     arguments.add_store(verb)
     arguments.add_links(verb)
     verb.add_argument(
@@ -94,11 +95,12 @@ def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     # packaging's reader of locks is imported here: no other command needs it
     from commonwheel import lock as locks
-    from commonwheel.sync import carry_out
     from commonwheel.sync_plan import plan_sync
 
     lock = locks.read(asked.lock, os.environ)
-    environment = arguments.environment(asked.python)
+    environment = place.of(asked)
+    if environment.foreign and asked.allow_sdist:
+        asked.refuse("--allow-sdist builds for a Python here, --python-version is not")
     pins = lock.select(environment, *_wanted(lock, asked))
     store = settings.open_store(asked.store)
     plan = plan_sync(
@@ -114,23 +116,7 @@ def run(asked: Arguments) -> int:
         reason = "it names nothing for this environment; --allow-empty removes everything"
         raise InvalidLock(asked.lock, reason)
     if not asked.dry_run:
-        from commonwheel.frontends.host_pip import HostPip
-
-        stopped = was_stopped(environment)
-        host = HostPip(lock.options, _warn)
-        try:
-            with arguments.progress() as progress:
-                done = carry_out(plan, environment, store, host, progress)
-        except HostFailed as error:
-            if plan.built or plan.projects:
-                print(*error.said, sep="\n", file=sys.stderr)
-            raise
-        if stopped:
-            # what a killed command has linked and not made known is in no lock either
-            with changing(environment):
-                pass  # clears away what it was making
-            tidy(environment)
-        arguments.explain(done)
+        _carry_out(plan, lock, environment, store)
         print(_summary(plan), file=sys.stderr)
     if asked.json:
         arguments.print_json(_described(plan))
@@ -140,6 +126,31 @@ def run(asked: Arguments) -> int:
         if plan.is_empty:
             print(_summary(plan), file=sys.stderr)
     return 0
+
+
+def _carry_out(
+    plan: SyncPlan, lock: Lock, environment: Environment, store: Store
+) -> None:
+    from commonwheel.frontends.host_pip import HostPip
+    from commonwheel.sync import carry_out
+
+    stopped = was_stopped(environment)
+    host = HostPip(lock.options, _warn)
+    try:
+        with arguments.progress() as progress:
+            done = carry_out(plan, environment, store, host, progress)
+    except HostFailed as error:
+        if plan.built or plan.projects:
+            print(*error.said, sep="\n", file=sys.stderr)
+        if environment.foreign and error.hint is not None:
+            error.hint = f"there may be no wheel for {environment}"
+        raise
+    if stopped:
+        # what a killed command has linked and not made known is in no lock either
+        with changing(environment):
+            pass  # clears away what it was making
+        tidy(environment)
+    arguments.explain(done)
 
 
 def _wanted(lock: Lock, asked: Arguments) -> tuple[list[str], list[str] | None]:

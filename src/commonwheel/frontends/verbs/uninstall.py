@@ -16,6 +16,7 @@ class Arguments(argparse.Namespace):
 
     names: list[str]
     python: Path | None
+    break_system_packages: bool
     json: bool
 
 
@@ -23,6 +24,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     verb = verbs.add_parser("uninstall", help="remove distributions, linked or not")
     arguments.add_python(verb)
+    arguments.add_managed(verb)
     arguments.add_json(verb)
     verb.add_argument("names", nargs="+", metavar="NAME")
     verb.set_defaults(run=run)
@@ -31,7 +33,9 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     asked_for = {canonicalize_name(name): name for name in asked.names}
-    done = uninstall(list(asked_for), arguments.environment(asked.python))
+    managed = asked.break_system_packages
+    environment = arguments.environment(asked.python, managed=managed)
+    done = uninstall(list(asked_for), environment)
     if asked.json:
         arguments.print_json(arguments.describe(done))
     missing = asked_for.keys() - {each.name for each in done.plan.removals}

@@ -118,7 +118,7 @@ def _interpreter(given: str | None) -> str:
     if given is None:
         return sys.executable
     if Path(given).is_dir():
-        return str(of_interpreter(Path(given)).python)
+        return str(of_interpreter(Path(given), managed=True).python)
     for name in (given, f"python{given}"):
         found = shutil.which(name)
         if found is not None:
