@@ -12,8 +12,9 @@
       unused/ENTRY                 no environment held it when somebody looked; since when
       trash/                       entries that were taken out, being removed
       tmp/                         entries being made
-      locks/                       at most 256 lock files, by the hash's first digits; and
-                                   those of :mod:`commonwheel.occupancy`
+      locks/                       at most 256 lock files, by the hash's first digits, and
+                                   as many for runs/; and those of
+                                   :mod:`commonwheel.occupancy`
       runtime/HASH.TAG.pyc         bytecode of the file that environments are given
       wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
       origins                      "SHA256 ENTRY": what else than its sha256 says which
@@ -32,10 +33,11 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import filelock
 from filelock import FileLock
 
 from commonwheel import digests, entry_folder, files, runtime, wheel
@@ -111,6 +113,11 @@ class Store:
         ):
             raise InvalidStore(self.root, "it holds something else")
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the store has been made."""
+        return (self.root / "format").exists()
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """While this lasts, no entry of the chain is collected.
@@ -120,6 +127,9 @@ class Store:
 
         :raises InvalidStore: it cannot be locked
         """
+        if self._occupancy.is_inside:
+            yield
+            return
         with ExitStack() as held:
             if _can_be_written(self.root):
                 with self._writing():
@@ -132,17 +142,17 @@ class Store:
     def add(
         self,
         path: Path,
-        compiler: Compiler,
+        compiler: Compiler | None,
         *,
         remember: bool = False,
         url: str | None = None,
     ) -> Entry:
         """The entry of the wheel file ``path``; it is unpacked if it is not there yet.
 
-        It holds bytecode for the interpreter of ``compiler``. ``remember`` records the
-        file's identity and time stamps with its hash, so that the next call need not
-        read the file again; for files that stay where they are. ``url`` is where it came
-        from, for :meth:`url_of`.
+        It holds bytecode for the interpreter of ``compiler``, if there is one.
+        ``remember`` records the file's identity and time stamps with its hash, so that
+        the next call need not read the file again; for files that stay where they are.
+        ``url`` is where it came from, for :meth:`url_of`.
 
         :raises InvalidWheel: the file is not a wheel
         :raises InvalidEnvironment: the interpreter does not run
@@ -156,13 +166,19 @@ class Store:
             found = self._find_anywhere(prefix, digest)
             if found is None:
                 found = self._add(path, prefix, digest, before, compiler)
-            self.ensure_bytecode(found, compiler)
+            if compiler is not None:
+                self.ensure_bytecode(found, compiler)
         if url is not None:
             self._notes["urls"].note(digest, url)
         return found
 
     def _add(
-        self, path: Path, prefix: str, digest: str, before: object, compiler: Compiler
+        self,
+        path: Path,
+        prefix: str,
+        digest: str,
+        before: object,
+        compiler: Compiler | None,
     ) -> Entry:
         """Unpack a wheel, unless another process does so first."""
         archive = wheel.read(path)
@@ -178,7 +194,9 @@ class Store:
                     _make(archive, made, identifier, digest, compiler, before)
                     return self._publish(made, identifier)
 
-    def put_right(self, path: Path, identifier: str, compiler: Compiler) -> Entry:
+    def put_right(
+        self, path: Path, identifier: str, compiler: Compiler | None
+    ) -> Entry:
         """Make the entry ``identifier`` anew from its wheel file ``path``.
 
         What was there, whatever became of it, is swapped with the new one in one step, so
@@ -198,10 +216,12 @@ class Store:
                 _make(archive, made, identifier, digest, compiler, before)
                 return self._replace(made, identifier)
 
-    def adopt(self, entry: Entry) -> Entry:
+    def adopt(self, entry: Entry, without: Collection[str] = ()) -> Entry:
         """A copy, in this store, of an entry of another one, which was verified.
 
-        One that is here under the same name is replaced, in one step.
+        One that is here under the same name is replaced, in one step; it may be
+        ``entry`` itself, to be rid of the paths ``without`` (relative to its folder) and
+        to be sealed again.
 
         :raises InvalidStore: the store cannot be written
         """
@@ -210,7 +230,15 @@ class Store:
             self._prepare()
             with self.in_use(), self._lock(digest), self._staging(digest) as staged:
                 made = staged / "entry"
-                shutil.copytree(entry.root, made, symlinks=True)
+                unwanted = {os.path.join(entry.root, path) for path in without}
+                shutil.copytree(
+                    entry.root,
+                    made,
+                    symlinks=True,
+                    ignore=lambda folder, names: {
+                        name for name in names if os.path.join(folder, name) in unwanted
+                    },
+                )
                 entry_folder.seal(made)
                 return self._replace(made, entry.description.id)
 
@@ -244,18 +272,39 @@ class Store:
         self._notes["sizes"].note(root.name, f"{size}/{inodes}")
         return size, inodes
 
-    def sizes(self, identifiers: Iterable[str]) -> dict[str, tuple[int, int]]:
+    @property
+    def takes_entries(self) -> bool:
+        """Whether the ``root`` is a store already, and one that can be written."""
+        return (self.root / "format").is_file() and _can_be_written(self.root)
+
+    @contextmanager
+    def undisturbed(self, sha256: str) -> Iterator[None]:
+        """While this lasts, nobody adds bytecode to the entry of a wheel, or makes it.
+
+        If the store cannot be written nobody does anyway.
+        """
+        if not self.takes_entries:
+            yield
+            return
+        with self.in_use(), self._lock(sha256):
+            yield
+
+    def sizes(
+        self, identifiers: Iterable[str], *, noting: bool = True
+    ) -> dict[str, tuple[int, int]]:
         """How many bytes the files of entries have, and how many inodes each takes.
 
-        What was not noted is counted, and noted.
+        What was not noted is counted, and noted if the store may be changed (``noting``).
         """
         found: dict[str, tuple[int, int]] = {}
         for identifier in identifiers:
             size, _, inodes = self._notes["sizes"].get(identifier, "").partition("/")
             if size.isdecimal() and inodes.isdecimal():
                 found[identifier] = int(size), int(inodes)
-            else:
+            elif noting:
                 found[identifier] = self._note_size(self.root / "entries" / identifier)
+            else:
+                found[identifier] = entry_folder.measure(self.folder_of(identifier))
         return found
 
     def bytecode_of_runtime(self, compiler: Compiler) -> bytes:
@@ -309,6 +358,23 @@ class Store:
     def runs(self) -> Path:
         """The folder of the environments that programs are run in."""
         return self.root / "runs"
+
+    @contextmanager
+    def making_run(self, key: str) -> Iterator[Path]:
+        """The folder of the run environment ``key``, while nobody else makes it.
+
+        :raises InvalidStore: the store cannot be written
+        """
+        with self._writing():
+            self._prepare()
+            # not a lock of `_lock`, which adding an entry meanwhile would wait for
+            path = self.root / "locks" / f"run-{key[:2]}.lock"
+            lock = FileLock(path, fallback_to_soft=False)
+            lock.acquire()
+        try:
+            yield self.runs / key
+        finally:
+            lock.release()
 
     def folder_of(self, identifier: str) -> Path:
         """Where the entry named ``identifier`` is, or would be."""
@@ -382,6 +448,22 @@ class Store:
             self._prepare()
             with self._occupancy.alone(patience):
                 yield
+
+    def bury_leftovers(self, before: float) -> None:
+        """Take out what processes that were killed have left in ``tmp/``.
+
+        That is what nobody has the lock of, and was made before the time ``before``. To
+        be called while :meth:`alone`.
+
+        :raises OSError: it cannot be taken out
+        """
+        for path in sorted((self.root / "tmp").iterdir()):
+            if os.lstat(path).st_mtime < before:
+                try:
+                    with self._lock(path.name).acquire(blocking=False):
+                        self.disposal.bury(path)
+                except filelock.Timeout:
+                    continue  # somebody is at it
 
     def tidy_notes(self) -> None:
         """Drop notes of what is not there any more, while :meth:`alone`."""
@@ -493,12 +575,17 @@ class Store:
         return digest
 
 
+def is_store(path: Path) -> bool:
+    """Whether there is a store at ``path``."""
+    return (path / "format").is_file() and (path / "entries").is_dir()
+
+
 def _make(
     archive: Wheel,
     made: Path,
     identifier: str,
     digest: str,
-    compiler: Compiler,
+    compiler: Compiler | None,
     before: object,
 ) -> None:
     """Make an entry's folder of a wheel file, which was so before its hash was taken."""
