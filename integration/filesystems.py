@@ -98,6 +98,10 @@ class Mounts:
         run(["mksquashfs", folder, image, "-quiet", "-no-progress"])
         return self._mount(*_MOUNT, "-o", "ro", self._device(image))
 
+    def mount_image(self, image: Path, at: Path) -> None:
+        """A read-only image that is there already, at the folder ``at``."""
+        self._mount(*_MOUNT, "-o", "ro", self._device(image), at=at)
+
     def overlay(self, lower: Path, beside: Path) -> Path:
         """``lower`` with an upper layer, which lies in the folder ``beside``."""
         upper, work = beside / "upper", beside / "work"

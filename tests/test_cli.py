@@ -203,7 +203,7 @@ def test_doctor_fails_and_says_how_to_mend(
     main(["install", "--python", str(venv), str(wheel)])
     (venv / f"lib/{VERSION}/site-packages/_commonwheel.py").unlink()
     assert main(["doctor", str(venv)]) == 1
-    assert "to mend it: commonwheel install --python" in capsys.readouterr().out
+    assert "to mend it: commonwheel repair" in capsys.readouterr().out
     assert main(["doctor", str(venv), "--json"]) == 1
     ((finding,),) = _documents(capsys.readouterr().out)
     assert finding.keys() == {"problem", "mend"}

@@ -12,6 +12,12 @@ from commonwheel.environment import Environment
 from commonwheel.frontends import console
 from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.status import EnvironmentStatus, LinkedDistribution
+from commonwheel.maintenance.store_status import (
+    Amount,
+    RegisteredEnvironment,
+    StoreStatus,
+)
+from commonwheel.registry import State
 
 LONG = "a-distribution-with-a-name-that-is-much-longer-than-most"
 
@@ -73,3 +79,73 @@ def test_progress_is_in_bytes_or_in_distributions(
         assert shown.split()[0] == what[0]
         assert shown.endswith(f" {expected}")
         assert len(shown) <= 80
+
+
+@pytest.fixture
+def shared() -> StoreStatus:
+    environments = [
+        RegisteredEnvironment(
+            Path(f"/home/somebody/projects/{LONG}/{number}[red]/.venv"),
+            state,
+            "",
+            100_000.0,
+            None,
+            Amount(1234, 10**9 // (number + 1), 50_000),
+            0,
+        )
+        for number, state in enumerate([*State] * 10)
+    ]
+    copies = Amount(50_000, 50 * 10**9, 2_000_000)
+    stored = Amount(2000, 2 * 10**9, 80_000)
+    return StoreStatus(
+        Path("/store"),
+        200_000.0,
+        tuple(environments),
+        stored,
+        Amount(1990, 19 * 10**8, 70_000),
+        copies,
+        Amount(10, 10**8, 10_000),
+    )
+
+
+def test_a_store_in_a_pipe_has_a_line_for_each_environment(
+    shared: StoreStatus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.print_store_status(shared)
+    printed = capsys.readouterr().out
+    for each in shared.environments:
+        (line,) = (row for row in printed.splitlines() if str(each.path) in row)
+        assert "1,234" in line
+        assert line.rstrip().endswith("1d ago")
+    assert "48.0 GB and 1,920,000 inodes saved" in printed
+    assert "would free 100.0 MB in 10 entries" in printed
+    assert "\x1b" not in printed
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_store_in_a_narrow_terminal_has_bars_and_the_largest_environments(
+    shared: StoreStatus,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    colour: bool,
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    console.print_store_status(shared)
+    printed = capsys.readouterr().out
+    assert ("\x1b[31m" in printed) == colour
+    lines = re.sub(r"\x1b\[[\d;]*m", "", printed).splitlines()
+    *table, _, _ = lines
+    assert max(map(len, table)) <= 80
+    assert "and 10 more, which --json has" in lines
+    assert "━" * 20 in printed
+
+
+def test_a_store_that_nobody_uses(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = Amount()
+    console.print_store_status(
+        StoreStatus(Path("/store"), 0.0, (), nothing, nothing, nothing, nothing)
+    )
+    assert "/store: 0 entries, 0 environments; 0 bytes" in capsys.readouterr().out

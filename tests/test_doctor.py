@@ -14,6 +14,7 @@ from commonwheel.environment import Environment, of_interpreter
 from commonwheel.files import remove_tree
 from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.maintenance.doctor import Finding, examine
+from commonwheel.maintenance.repair import Sources, carry_out, plan_environment
 from commonwheel.store import Store
 from wheel_file import write_wheel
 
@@ -57,16 +58,7 @@ def test_a_missing_entry_names_the_distribution_the_entry_and_the_command(
     found = only(examine(linked))
     assert "two 1.0" in found.problem
     assert str(entry) in found.problem
-    assert found.mend.endswith("and the wheel of two==1.0")
-
-
-def test_the_command_is_pip_s_where_pip_has_the_option(
-    linked: Environment, store: Store
-) -> None:
-    (linked.scheme.purelib / "commonwheel_pip.pth").touch()
-    remove_tree(store.root / "entries")
-    options = "-m pip install --use-shared-store --force-reinstall --no-deps two==1.0"
-    assert f"{linked.python} {options}" in {each.mend for each in examine(linked)}
+    assert found.mend == f"commonwheel repair {linked.scheme.data}"
 
 
 def test_an_entry_that_was_written_to(linked: Environment, store: Store) -> None:
@@ -75,7 +67,7 @@ def test_an_entry_that_was_written_to(linked: Environment, store: Store) -> None
     written.write_text("changed")
     found = only(examine(linked))
     assert "two.py is missing or of another size" in found.problem
-    assert "remove that folder" in found.mend
+    assert found.mend == f"commonwheel repair {linked.scheme.data}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -106,7 +98,7 @@ def test_a_missing_or_damaged_part_of_the_runtime(
     assert f"{path} is missing" in found[0].problem
     path.write_text("(")
     assert str(path) in examine(linked)[0].problem
-    install_wheels([], linked, store)  # what the finding says to do
+    carry_out(plan_environment(linked), linked, store, Sources())  # the mend
     assert examine(linked) == []
 
 
@@ -125,7 +117,7 @@ def test_a_damaged_manifest(linked: Environment, content: str) -> None:
     path.write_text(content)
     found = examine(linked)
     assert f"{path} is damaged" in found[0].problem
-    assert found[0].mend.endswith(" two")
+    assert found[0].mend == f"commonwheel repair {linked.scheme.data}"
 
 
 def test_a_distribution_that_is_linked_but_not_installed(linked: Environment) -> None:
@@ -155,6 +147,22 @@ def test_links_that_are_missing_or_nobody_s(
 ) -> None:
     damage(linked.scheme.purelib / "_commonwheel/view")
     assert problem in only(examine(linked)).problem
+
+
+def test_an_environment_that_its_store_does_not_know_of(
+    linked: Environment, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for note in (store.root / "environments").iterdir():
+        note.unlink()
+    found = only(examine(linked))
+    assert str(store.root) in found.problem
+    assert found.mend == f"commonwheel status {linked.scheme.data}"
+    # a store that cannot be written cannot be told
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: mode != os.W_OK and access(path, mode)
+    )
+    assert examine(linked) == []
 
 
 def test_looking_changes_nothing(tmp_path: Path, linked: Environment) -> None:

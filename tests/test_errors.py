@@ -39,6 +39,10 @@ ALL = [
     errors.NotInStore(PATH, ("one 1.0", "two 2.0")),
     errors.NothingFits(PATH, ("one>=2 (there is 1.0)",)),
     errors.ActivationFailed("pylock.toml", "broken"),
+    errors.NotSelfContained(PATH, ("one is editable",), "Install it otherwise"),
+    errors.NotInLayer(("one 1.0",)),
+    errors.ProgramMissing("zstd", "zstd"),
+    errors.ProgramFailed("zstd", "full"),
 ]
 
 

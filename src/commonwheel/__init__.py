@@ -5,10 +5,20 @@ The public interface::
     from commonwheel import Store, WheelRequest, environment_of, install_wheels
 
     install_wheels([WheelRequest(path)], environment_of(python), Store(folder))
+
+In a program or a notebook, what a lock names becomes importable, without an environment::
+
+    import commonwheel
+
+    commonwheel.activate("pylock.toml")
+    commonwheel.activate(["numpy", "rich>=13"])  # the newest that the store has
+
+See :func:`commonwheel.activation.activate` for what it takes and what it promises.
 """
 
 TYPE_CHECKING = False  # known to type checkers; see below for why nothing is imported
 if TYPE_CHECKING:
+    from commonwheel.activation import activate as activate
     from commonwheel.environment import Environment as Environment
     from commonwheel.environment import of_interpreter as environment_of
     from commonwheel.errors import CommonwheelError as CommonwheelError
@@ -23,6 +33,7 @@ __all__ = [
     "Environment",
     "Store",
     "WheelRequest",
+    "activate",
     "environment_of",
     "install_wheels",
     "uninstall",
@@ -33,6 +44,7 @@ _PLACES = {
     "Environment": ("environment", "Environment"),
     "Store": ("store", "Store"),
     "WheelRequest": ("install", "WheelRequest"),
+    "activate": ("activation", "activate"),
     "environment_of": ("environment", "of_interpreter"),
     "install_wheels": ("install", "install_wheels"),
     "uninstall": ("install", "uninstall"),

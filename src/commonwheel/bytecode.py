@@ -48,13 +48,20 @@ class Compiler:
                     process.communicate()
 
     def _start(self, tree: Path, output: Path, names: bytes) -> subprocess.Popen[bytes]:
-        command = [str(self.python), "-I", "-S", str(_COMPILER), str(tree), str(output)]
+        command = [str(self.python), "-s", "-S", str(_COMPILER), str(tree), str(output)]
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         # A file, not a pipe: all workers can start before the first one reads.
         with tempfile.TemporaryFile() as file:
             file.write(names)
             file.seek(0)
             try:
-                return subprocess.Popen(command, stdin=file, stderr=subprocess.PIPE)
+                return subprocess.Popen(
+                    command,
+                    stdin=file,
+                    stderr=subprocess.PIPE,
+                    # up to Python 3.10 the order of constant sets is that of hashes
+                    env={**variables, "PYTHONHASHSEED": "0"},
+                )
             except OSError as error:
                 reason = f"it does not run ({error.strerror})"
                 raise InvalidEnvironment(self.python, reason) from error

@@ -65,9 +65,17 @@ class Disposal:
 
         :raises OSError: it cannot be taken out; it is as it was
         """
-        buried = self._trash / f"{identifier}.{os.urandom(8).hex()}"
-        os.rename(self._entries / identifier, buried)
+        buried = self.bury(self._entries / identifier)
         (self._unused / identifier).unlink(missing_ok=True)
+        return buried
+
+    def bury(self, path: Path) -> Path:
+        """Take anything out of the store; returns where it is now, to be removed.
+
+        :raises OSError: it cannot be taken out; it is as it was
+        """
+        buried = self._trash / f"{path.name}.{os.urandom(8).hex()}"
+        os.rename(path, buried)
         return buried
 
     def trash(self) -> list[Path]:

@@ -167,6 +167,28 @@ def seal(root: Path) -> None:
         folder.chmod(0o755)
 
 
+def close(root: Path) -> None:
+    """Make an entry's own folder read-only, too: no bytecode can be added any more."""
+    for folder in (root / "bytecode", root):
+        folder.chmod(files.READ_ONLY_FOLDER)
+
+
+def other_bytecode(entry: Entry, cache_tag: str) -> Iterator[str]:
+    """The bytecode for other Pythons than those of ``cache_tag``, and its notes.
+
+    Relative to the entry's folder.
+
+    :raises OSError: a note cannot be read
+    """
+    tree_folder = entry.tree.relative_to(entry.root)
+    for path, _ in bytecode_digests(entry):
+        if not path.endswith(f".{cache_tag}.pyc"):
+            yield os.path.join(tree_folder, path)
+    for name in os.listdir(entry.root / "bytecode"):
+        if name != cache_tag:
+            yield os.path.join("bytecode", name)
+
+
 def _describe_bytecode(folder: Path) -> bytes:
     """What ``bytecode/TAG`` says of the bytecode files below ``folder``."""
     rows: list[str] = []

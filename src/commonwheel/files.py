@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 READ_ONLY_FILE = 0o444
@@ -122,6 +122,52 @@ def move(source: Path, target: Path) -> None:
                 shutil.copy2(source, copy, follow_symlinks=False)
             os.rename(copy, target)
         remove(source)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes ``target`` at the end; or nothing does.
+
+    :raises FileExistsError: there is something at ``target``, but an empty folder
+    :raises OSError: it cannot be made
+    """
+    there = os.path.lexists(target)
+    if there and (not target.is_dir() or os.listdir(target)):
+        raise FileExistsError(errno.EEXIST, "there is something already", str(target))
+    missing = [each for each in target.parents if not each.exists()]
+    with ExitStack() as undo:
+        for each in reversed(missing):
+            undo.callback(_remove_if_empty, each)
+            each.mkdir(exist_ok=True)
+        # an empty folder may be a mount point, or have owners that were chosen
+        parent = target if there else target.parent
+        with staging(parent, f".{target.name}.") as staged:
+            filled = staged / target.name
+            filled.mkdir()
+            yield filled
+            if there:
+                _move_all(filled, target)
+            else:
+                os.rename(filled, target)
+        undo.pop_all()
+
+
+def _move_all(source: Path, target: Path) -> None:
+    moved: list[Path] = []
+    try:
+        for name in os.listdir(source):
+            moved.append(target / name)
+            os.rename(source / name, target / name)
+    except BaseException:
+        for each in moved:
+            if os.path.lexists(each):
+                remove(each)
+        raise
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
 
 
 def exchange(one: Path, other: Path) -> bool:

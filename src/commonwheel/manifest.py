@@ -20,7 +20,8 @@ key that it uses keeps its meaning for ever.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,12 @@ VIEW = f"{FOLDER}/view"
 SUFFIX = ".link"
 _FIRST = "commonwheel: 1"
 _MODE = b"mode: "
+_MODES = {mode.value.encode(): mode for mode in LinkMode} | {None: LinkMode.MANIFEST}
+_ENTRY = re.compile(
+    rb"commonwheel: 1\n(?:(?!entry: |mode: ).*\n)*entry: (?:.*/)?([^/\n]+)\n"
+    rb"(?:(?!entry: |mode: ).*\n)*(?:mode: (manifest|reflink|hardlink|copy|auto)\n"
+    rb"(?:(?!entry: |mode: ).*\n)*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,30 @@ def read_all(site: Path, without: Collection[str] = ()) -> dict[str, Manifest]:
     :raises OSError: one of them is not readable
     """
     return _read(site, without)
+
+
+def read_entries(site: Path) -> Iterator[tuple[str, LinkMode]]:
+    """The names of the entries that the manifests in ``site`` lead to, and how.
+
+    It reads no more than that: whoever asks, asks very many environments.
+
+    :raises ValueError: one of them is damaged; names it
+    :raises OSError: one of them is not readable
+    """
+    folder = os.path.join(site, LINKS, "")
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.endswith(SUFFIX) and not name.startswith("."):
+            with open(folder + name, "rb", buffering=0) as file:
+                content = file.read()
+            found = _ENTRY.fullmatch(content)
+            if found is None:
+                raise ValueError(f"{folder}{name}: not a link manifest of this format")
+            entry, mode = found.groups()
+            yield entry.decode("utf-8", "surrogateescape"), _MODES[mode]
 
 
 def _read(

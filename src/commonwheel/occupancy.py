@@ -41,6 +41,11 @@ class Occupancy:
         """Whether one of the locks is held here."""
         return self._held is not None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The lock files."""
+        return self._folder / _TURNSTILE, self._folder / _USE
+
     @contextmanager
     def using(self) -> Iterator[None]:
         """While this lasts, nothing is taken out of the store.

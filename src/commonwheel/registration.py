@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from commonwheel.environment import Environment
 from commonwheel.registry import stores_of
 from commonwheel.store import Store
@@ -18,7 +20,8 @@ def register(environment: Environment) -> None:
     :raises OSError: the environment cannot be read
     """
     for folder, held in stores_of(environment).items():
-        if (folder / "format").is_file():
+        # asked first: one that cannot be entered cannot even be looked into
+        if os.access(folder, os.W_OK) and (folder / "format").is_file():
             store = Store(folder)
             if not store.registry.knows(environment):
                 with store.in_use():

@@ -23,7 +23,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -31,10 +31,10 @@ from commonwheel import files, manifest
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidRegistry, InvalidStore, explain
 from commonwheel.link_mode import LinkMode
-from commonwheel.notes import Notes
 
 _FORMAT = 1
 _MOVED = "moved-"
+_MODES = {mode.value: mode for mode in LinkMode}
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Registry:
         for name in names:
             path = self._folder / name
             try:
-                if name.startswith(_MOVED):
+                if name.startswith(_MOVED) and "." not in name:
                     yield _moved(path)
                 elif name.endswith(".json") and not name.startswith("."):
                     yield _decode(path)
@@ -137,12 +137,29 @@ class Registry:
                 raise InvalidRegistry(path, reason) from error
 
     def noted(self, root: Root) -> dict[str, LinkMode]:
-        """What an environment held, as far as was noted; it is not looked at."""
-        found = Notes(_beside(root, "entries"))
-        return {name: _mode(mode) for name, mode in found.items()}
+        """What an environment held, as far as was noted; it is not looked at.
+
+        :raises InvalidRegistry: the note cannot be read, so its needs are unknown
+        """
+        path = _beside(root, "entries")
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return {}  # it was registered, and nothing linked
+        except OSError as error:
+            raise InvalidRegistry(path, explain(error)) from error
+        if b"\0" in content:
+            raise InvalidRegistry(path, "it is damaged")
+        lines = content.decode("utf-8", "surrogateescape").split("\n")
+        # whose last line was cut off may hold an entry of another name: that is no harm
+        pairs = (line.partition(" ") for line in lines if line)
+        return {name: _MODES.get(mode, LinkMode.MANIFEST) for name, _, mode in pairs}
 
     def look(self, root: Root) -> Sight:
-        """What an environment holds now, by its own link manifests."""
+        """What an environment holds now, by its own link manifests.
+
+        :raises InvalidRegistry: it cannot be asked, and what it held neither
+        """
         try:
             present = [site for site in root.sites if _is_there(site)]
             held = [_held(site) for site in present]
@@ -151,23 +168,46 @@ class Registry:
             return Sight(State.UNREADABLE, self.noted(root), reason)
         if present:
             return Sight(State.PRESENT, {k: v for each in held for k, v in each.items()})
+        return self._missing(root)
+
+    def glance(self, root: Root) -> Sight:
+        """As :meth:`look`, much quicker: what it holds is what was noted.
+
+        :raises InvalidRegistry: what was noted cannot be read
+        """
+        try:
+            present = any(_is_there(site) for site in root.sites)
+        except OSError as error:
+            return Sight(State.UNREADABLE, self.noted(root), explain(error))
+        if present:
+            return Sight(State.PRESENT, self.noted(root))
+        return self._missing(root)
+
+    def _missing(self, root: Root) -> Sight:
         state = State.GONE if _lay_here(root) else State.UNREACHABLE
         return Sight(state, self.noted(root))
 
     def settle(self, root: Root, entries: Mapping[str, LinkMode]) -> None:
-        """Note what an environment holds now, and nothing else, if that is possible.
+        """Note what an environment holds now, nothing else, and the device it is on.
 
-        To be called while nobody else uses the store.
+        As far as that is possible. To be called while nobody else uses the store.
+
+        :raises InvalidRegistry: what was noted cannot be read
         """
-        path = _beside(root, "entries")
         if root.record.name.startswith(_MOVED):
             root = self._take_in(root)
-            path = _beside(root, "entries")
-        if self.noted(root) == entries:
-            return
-        lines = "".join(f"{name} {mode.value}\n" for name, mode in entries.items())
+        path = _beside(root, "entries")
         try:
-            files.write_atomically(path, lines.encode("utf-8"), 0o644)
+            device = _device(root.sites[0])
+            if device != root.device:  # some are numbered anew each time they are mounted
+                content = json.dumps(_fields(replace(root, device=device)), indent=1)
+                files.write_atomically(root.record, f"{content}\n".encode(), 0o644)
+            if self.noted(root) != entries:
+                lines = "".join(
+                    f"{name} {mode.value}\n" for name, mode in entries.items()
+                )
+                data = lines.encode("utf-8", "surrogateescape")
+                files.write_atomically(path, data, 0o644)
         except OSError:
             return  # what it says is more than is held, no less
 
@@ -194,6 +234,13 @@ class Registry:
         """When an environment was first seen not to be there, by the store's clock."""
         try:
             return _beside(root, "missing").stat().st_mtime
+        except OSError:
+            return None
+
+    def changed(self, root: Root) -> float | None:
+        """When what an environment holds was noted last, by the store's clock."""
+        try:
+            return _beside(root, "entries").stat().st_mtime
         except OSError:
             return None
 
@@ -294,13 +341,6 @@ def _beside(root: Root, kind: str) -> Path:
     return root.record.with_name(f"{root.id}.{kind}")
 
 
-def _mode(text: str) -> LinkMode:
-    try:
-        return LinkMode(text)
-    except ValueError:
-        return LinkMode.MANIFEST
-
-
 def _is_there(site: Path) -> bool:
     """Whether a folder is there. That it cannot be told is an error, unlike with exists.
 
@@ -318,8 +358,7 @@ def _held(site: Path) -> dict[str, LinkMode]:
 
     The name of an entry is enough: a store may be seen under another path from there.
     """
-    found = manifest.read_all(site)
-    return {each.entry.name: each.mode for each in found.values()}
+    return dict(manifest.read_entries(site))
 
 
 def _lay_here(root: Root) -> bool:

@@ -32,6 +32,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -63,6 +64,8 @@ _FOLDERS = (
     *("entries", "environments", "runs", "unused", "trash", "tmp", "locks", "runtime"),
 )
 _NOTES = ("wheels", "origins", "urls", "sizes")
+_OF_A_TEAM = stat.S_ISGID | stat.S_IWGRP
+_TEAM_FILE = 0o664
 
 
 class Store:
@@ -194,9 +197,7 @@ class Store:
                     _make(archive, made, identifier, digest, compiler, before)
                     return self._publish(made, identifier)
 
-    def put_right(
-        self, path: Path, identifier: str, compiler: Compiler | None
-    ) -> Entry:
+    def put_right(self, path: Path, identifier: str, compiler: Compiler | None) -> Entry:
         """Make the entry ``identifier`` anew from its wheel file ``path``.
 
         What was there, whatever became of it, is swapped with the new one in one step, so
@@ -368,8 +369,7 @@ class Store:
         with self._writing():
             self._prepare()
             # not a lock of `_lock`, which adding an entry meanwhile would wait for
-            path = self.root / "locks" / f"run-{key[:2]}.lock"
-            lock = FileLock(path, fallback_to_soft=False)
+            lock = self._lock(key, "run-")
             lock.acquire()
         try:
             yield self.runs / key
@@ -465,6 +465,28 @@ class Store:
                 except filelock.Timeout:
                     continue  # somebody is at it
 
+    def close(self) -> None:
+        """Make this store one that is only read: a layer, for chains on other machines.
+
+        What only a store needs that grows is taken out, and nothing can be written.
+
+        :raises InvalidStore: that cannot be done
+        """
+        kept = ("entries", "runtime")
+        with self._writing():
+            for name in ("wheels", "sizes"):
+                (self.root / name).unlink(missing_ok=True)
+            Store(self.root).sizes(self.identifiers())  # noted once each, and in order
+            for name in _FOLDERS:
+                if name not in kept and (self.root / name).is_dir():
+                    files.remove_tree(self.root / name)
+            for identifier in self.identifiers():
+                entry_folder.close(self.folder_of(identifier))
+            for path in self.root.iterdir():
+                mode = files.READ_ONLY_FOLDER if path.is_dir() else files.READ_ONLY_FILE
+                path.chmod(mode)
+            self.root.chmod(files.READ_ONLY_FOLDER)
+
     def tidy_notes(self) -> None:
         """Drop notes of what is not there any more, while :meth:`alone`."""
         there = set(self.identifiers())
@@ -512,15 +534,41 @@ class Store:
             raise InvalidStore(self.root, explain(error)) from error
 
     def _prepare(self) -> None:
-        """Make the store's folders, private to the user."""
+        """Make the store's folders, private to the user, or for a team."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in _FOLDERS:
             (self.root / name).mkdir(exist_ok=True)
         if not (self.root / "format").exists():
+            if self._is_of_a_team:
+                self._open_to_the_team()
             files.write_atomically(self.root / "format", f"{LAYOUT}\n".encode(), 0o644)
 
-    def _lock(self, digest: str) -> FileLock:
-        path = self.root / "locks" / f"{digest[:2]}.lock"
+    @property
+    def _is_of_a_team(self) -> bool:
+        """Whether the root was made with mode 2775, or 3775, for a group to write in."""
+        return self.root.stat().st_mode & _OF_A_TEAM == _OF_A_TEAM
+
+    def _open_to_the_team(self) -> None:
+        """Let the group write where the store grows, whatever the umask says.
+
+        Not into entries: these are read-only, and belong to who has made them. A sticky
+        root (3775) keeps each from renaming what is another's.
+        """
+        mode = stat.S_IMODE(self.root.stat().st_mode)
+        for name in _FOLDERS:
+            # lock files are written by all; in sticky folders Linux may not allow that
+            # (fs.protected_regular)
+            wanted = mode & ~stat.S_ISVTX if name == "locks" else mode
+            (self.root / name).chmod(wanted)
+        paths = (*self._occupancy.files, *(self.root / name for name in _NOTES))
+        for path in paths:
+            path.touch()
+            path.chmod(_TEAM_FILE)
+
+    def _lock(self, digest: str, of: str = "") -> FileLock:
+        path = self.root / "locks" / f"{of}{digest[:2]}.lock"
+        if self._is_of_a_team:
+            return FileLock(path, mode=_TEAM_FILE, fallback_to_soft=False)
         return FileLock(path, fallback_to_soft=False)
 
     @contextmanager

@@ -20,12 +20,18 @@ from commonwheel.frontends.verbs import (
     arguments,
     doctor,
     enable,
+    export,
+    gc,
     install,
+    layer,
+    repair,
+    run,
     status,
     sync,
     uninstall,
     uv,
     venv,
+    verify,
 )
 
 
@@ -84,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     version = f"commonwheel {commonwheel.__version__}"
     parser.add_argument("--version", action="version", version=version)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for verb in (install, sync, uninstall, venv, enable, status, doctor, uv):
+    about_environments = (install, sync, run, uninstall, venv, enable)
+    about_order = (status, gc, doctor, verify, repair)
+    about_others = (export, layer)
+    for verb in (*about_environments, *about_order, *about_others, uv):
         verb.add(verbs)
     return parser
 

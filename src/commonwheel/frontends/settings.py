@@ -20,6 +20,8 @@ LINK_MODE = "COMMONWHEEL_LINK_MODE"
 """The environment variable that says how distributions get into environments."""
 REAL = "COMMONWHEEL_REAL"
 """The environment variable that names distributions to install as real files."""
+SOURCE_DATE = "SOURCE_DATE_EPOCH"
+"""The environment variable that says which time reproducible archives have."""
 LINK_MODES = tuple(mode.value for mode in LinkMode)
 
 
@@ -67,6 +69,22 @@ def link_choice(
         raise InvalidSetting(LINK_MODE, chosen, reason)
     names = re.split(r"[\s,]+", " ".join((*real, variables.get(REAL, ""))))
     return LinkChoice(LinkMode(chosen), frozenset(_normalized(n) for n in names if n))
+
+
+def source_date(otherwise: int) -> int:
+    """The time of all files in what is to be the same each time, since the epoch.
+
+    In seconds: ``SOURCE_DATE_EPOCH``
+    (https://reproducible-builds.org/specs/source-date-epoch/), if that is set.
+
+    :raises InvalidSetting: it is not a number
+    """
+    given = os.environ.get(SOURCE_DATE)
+    if not given:
+        return otherwise
+    if not given.isascii() or not given.isdigit():
+        raise InvalidSetting(SOURCE_DATE, given, "it is a number of seconds")
+    return int(given)
 
 
 def _normalized(name: str) -> str:

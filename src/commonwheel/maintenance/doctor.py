@@ -18,9 +18,9 @@ from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
+from commonwheel.registry import stores_of
+from commonwheel.store import Store
 
-_PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "_commonwheel/_commonwheel_pip.py")
-"""Of commonwheel in the environment, and of one that serves it from outside."""
 _HIDDEN = getattr(stat, "UF_HIDDEN", 0)
 
 
@@ -44,38 +44,21 @@ def examine(environment: Environment) -> list[Finding]:
     ]
 
 
-@dataclass(frozen=True)
-class _Mend:
-    """The commands that mend an environment, with what it has."""
-
-    environment: Environment
-    by_pip: bool
-
-    def reinstall(self, requirement: str) -> str:
-        """Of a distribution, from the index or from its wheel."""
-        python, requirement = _quoted(self.environment), shlex.quote(requirement)
-        if requirement.partition("==")[0] == "pip":
-            return f"commonwheel enable {python}"
-        if self.by_pip:
-            option = "--use-shared-store --force-reinstall --no-deps"
-            return f"{python} -m pip install {option} {requirement}"
-        return f"commonwheel install --python {python} and the wheel of {requirement}"
-
-
 def _quoted(environment: Environment) -> str:
-    """Its interpreter, as it is typed into a shell."""
-    return shlex.quote(str(environment.python))
+    """Its folder, or else its interpreter, as it is typed into a shell."""
+    folder = environment.scheme.data
+    known = folder if (folder / "pyvenv.cfg").is_file() else environment.python
+    return shlex.quote(str(known))
 
 
 def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
-    renew = f"commonwheel install --python {_quoted(environment)}"
+    mend = f"commonwheel repair {_quoted(environment)}"
     if (site / manifest.VIEW).is_dir():
-        yield from _check_runtime(site, environment, renew)
-        yield from _check_start(site, environment, renew)
+        yield from _check_runtime(site, environment, mend)
+        yield from _check_start(site, environment, mend)
     yield from _check_host(site, environment)
-    mend = _Mend(environment, any((site / name).exists() for name in _PIP_HAS_THE_OPTION))
     found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:
@@ -83,25 +66,27 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
         if link.is_linked or (link.mode is LinkMode.HARDLINK and link.entry.is_dir()):
             yield from _check_entry(link, mend)
         yield from _check_metadata(site, link, mend)
-    yield from _check_view(site, [link for link in found if link.is_linked])
+    yield from _check_view(site, [link for link in found if link.is_linked], mend)
+    if site == environment.sites[0] and not damaged:
+        yield from _check_registration(environment)
 
 
-def _check_runtime(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:
-    for name, content in runtime.files(environment.version).items():
+def _check_runtime(site: Path, environment: Environment, mend: str) -> Iterator[Finding]:
+    for name, content in runtime.files(environment.version, site).items():
         path = site / name
         try:
             present = path.read_bytes()
         except FileNotFoundError:
-            yield Finding(f"{path} is missing: linked packages may not import", renew)
+            yield Finding(f"{path} is missing: linked packages may not import", mend)
         except OSError as error:
-            mend = f"make it readable, or: {renew}"
-            yield Finding(f"{path} is not readable ({error.strerror})", mend)
+            readable = f"make it readable, or: {mend}"
+            yield Finding(f"{path} is not readable ({error.strerror})", readable)
         else:
             if present != content:
-                yield Finding(f"{path} is changed or of another commonwheel", renew)
+                yield Finding(f"{path} is changed or of another commonwheel", mend)
 
 
-def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[Finding]:
+def _check_start(site: Path, environment: Environment, mend: str) -> Iterator[Finding]:
     path = site / runtime.START_UP
     try:
         flags = getattr(path.stat(), "st_flags", 0)
@@ -120,7 +105,7 @@ def _check_start(site: Path, environment: Environment, renew: str) -> Iterator[F
     started = subprocess.run(command, capture_output=True, text=True, check=False)
     if started.returncode != 0:
         reason = f"{path} is skipped at the start of {environment.python}"
-        yield Finding(f"{reason}, so the runtime is not active", renew)
+        yield Finding(f"{reason}, so the runtime is not active", mend)
 
 
 def _check_host(site: Path, environment: Environment) -> Iterator[Finding]:
@@ -141,7 +126,7 @@ def _check_host(site: Path, environment: Environment) -> Iterator[Finding]:
         )
 
 
-def _read_manifests(site: Path, mend: _Mend) -> tuple[list[Manifest], list[Finding]]:
+def _read_manifests(site: Path, mend: str) -> tuple[list[Manifest], list[Finding]]:
     found: list[Manifest] = []
     damaged: list[Finding] = []
     folder = site / manifest.LINKS
@@ -151,19 +136,17 @@ def _read_manifests(site: Path, mend: _Mend) -> tuple[list[Manifest], list[Findi
         try:
             found.append(manifest.parse((folder / name).read_text("utf-8")))
         except (OSError, ValueError) as error:
-            again = mend.reinstall(name.removesuffix(manifest.SUFFIX))
-            damaged.append(Finding(f"{folder / name} is damaged ({error})", again))
+            damaged.append(Finding(f"{folder / name} is damaged ({error})", mend))
     return found, damaged
 
 
-def _check_entry(link: Manifest, mend: _Mend) -> Iterator[Finding]:
-    again = mend.reinstall(f"{link.name}=={link.version}")
+def _check_entry(link: Manifest, mend: str) -> Iterator[Finding]:
     entry = f"{link.name} {link.version}: its store entry {link.entry}"
     try:
         os.listdir(link.entry / "tree")
         found = read_entry(link.entry)
     except (FileNotFoundError, NotADirectoryError):
-        yield Finding(f"{entry} is missing", again)
+        yield Finding(f"{entry} is missing", mend)
         return
     except OSError as error:
         problem = f"{entry} cannot be read ({error.strerror})"
@@ -172,14 +155,12 @@ def _check_entry(link: Manifest, mend: _Mend) -> Iterator[Finding]:
         )
         return
     except InvalidStore as error:
-        yield Finding(
-            f"{entry} is damaged ({error})", f"remove that folder, then: {again}"
-        )
+        yield Finding(f"{entry} is damaged ({error})", mend)
         return
     changed = _first_changed(found) if found is not None else "entry.json"
     if changed is not None:
         problem = f"{entry} is damaged ({changed} is missing or of another size)"
-        yield Finding(problem, f"remove that folder, then: {again}")
+        yield Finding(problem, mend)
 
 
 def _first_changed(entry: Entry) -> str | None:
@@ -198,29 +179,45 @@ def _first_changed(entry: Entry) -> str | None:
     return None
 
 
-def _check_metadata(site: Path, link: Manifest, mend: _Mend) -> Iterator[Finding]:
-    again = mend.reinstall(f"{link.name}=={link.version}")
+def _check_metadata(site: Path, link: Manifest, mend: str) -> Iterator[Finding]:
     path = site / link.metadata / "RECORD"
     try:
         listed = set(record.paths(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError):
         problem = f"{link.name} {link.version} is linked but not listed as installed"
-        yield Finding(f"{problem} (no {path})", again)
+        yield Finding(f"{problem} (no {path})", mend)
         return
     if link.path not in listed:
         problem = f"{site / link.path} is left over from an installation written over"
-        yield Finding(problem, f"remove it, or: {again}")
+        yield Finding(problem, mend)
         return
     gone = [row for row in listed if row.startswith(f"{manifest.VIEW}/")]
     gone = [row for row in sorted(gone) if not os.path.lexists(site / row)]
     if any("__pycache__" not in row for row in gone):
-        yield Finding(f"{link.name} {link.version}: {site / gone[0]} is missing", again)
+        yield Finding(f"{link.name} {link.version}: {site / gone[0]} is missing", mend)
 
 
-def _check_view(site: Path, found: list[Manifest]) -> Iterator[Finding]:
+def _check_view(site: Path, found: list[Manifest], mend: str) -> Iterator[Finding]:
     entries = tuple(f"{link.entry}{os.sep}" for link in found)
     for current, folders, names in os.walk(site / manifest.VIEW):
         for name in sorted((*folders, *names)):
             path = os.path.join(current, name)
             if os.path.islink(path) and not os.readlink(path).startswith(entries):
-                yield Finding(f"{path} belongs to no linked distribution", f"rm {path}")
+                yield Finding(f"{path} belongs to no linked distribution", mend)
+
+
+def _check_registration(environment: Environment) -> Iterator[Finding]:
+    """Whether the stores know of the environment, so that they keep its entries.
+
+    One that cannot be written cannot be told, nor cleared out.
+    """
+    for folder in stores_of(environment):
+        if os.access(folder, os.W_OK) and (folder / "format").is_file():
+            try:
+                known = Store(folder).registry.knows(environment)
+            except InvalidStore:
+                continue  # its entries cannot be read either, which is said
+            if not known:
+                reason = f"the store {folder} does not know of {environment}"
+                mend = f"commonwheel status {_quoted(environment)}"
+                yield Finding(f"{reason}, and may remove what it links to", mend)

@@ -1,0 +1,239 @@
+"""The registry: which environments hold entries of a store, and if they are there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonwheel import manifest
+from commonwheel import registry as registry_module
+from commonwheel.environment import Environment
+from commonwheel.errors import InvalidRegistry, InvalidStore
+from commonwheel.link_mode import LinkMode
+from commonwheel.manifest import Manifest
+from commonwheel.registry import Registry, Root, State
+from commonwheel.store import Store
+from conftest import make_environment
+from occupants import link, unlink
+
+LINKS = LinkMode.MANIFEST
+
+
+@pytest.fixture
+def registry(store: Store) -> Registry:
+    return store.registry
+
+
+@pytest.fixture
+def held(store: Store, environment: Environment) -> list[str]:
+    return link(store, environment, "one", "two")
+
+
+@pytest.fixture
+def root(registry: Registry, held: list[str]) -> Root:
+    (found,) = registry.roots()
+    return found
+
+
+def test_what_is_remembered_is_found(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    assert root.environment == environment.scheme.data
+    assert root.sites == environment.sites
+    assert root.device == os.stat(environment.sites[0]).st_dev
+    assert registry.knows(environment)
+    assert registry.noted(root) == dict.fromkeys(held, LINKS)
+
+
+def test_an_environment_by_another_path_is_the_same(
+    store: Store, environment: Environment, held: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "way").symlink_to(environment.scheme.data.parent)
+    shutil.rmtree(environment.scheme.data)
+    link(store, make_environment(tmp_path / "way" / environment.scheme.data.name), "two")
+    assert len(list(store.registry.roots())) == 1
+
+
+def test_two_processes_may_note_at_once(
+    registry: Registry, environment: Environment, root: Root
+) -> None:
+    registry.remember(environment, [("three", LinkMode.COPY)])
+    Registry(root.record.parent).remember(environment, [("four", LINKS)])
+    assert {"three", "four"} < set(registry.noted(root))
+
+
+def test_one_that_is_there_says_itself_what_it_holds(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    unlink(environment, "one")
+    sight = registry.look(root)
+    assert (sight.state, sight.entries) == (State.PRESENT, {held[1]: LINKS})
+    glance = registry.glance(root)
+    assert (glance.state, set(glance.entries)) == (State.PRESENT, set(held))
+    registry.settle(root, sight.entries)
+    assert registry.noted(root) == sight.entries
+
+
+def test_one_that_is_removed_is_gone(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    shutil.rmtree(environment.scheme.data)
+    for sight in (registry.look(root), registry.glance(root)):
+        assert (sight.state, set(sight.entries)) == (State.GONE, set(held))
+
+
+def test_one_whose_disk_is_not_there_is_out_of_reach(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    fields = json.loads(root.record.read_text())
+    root.record.write_text(json.dumps(fields | {"device": root.device + 1}))
+    shutil.rmtree(environment.scheme.data)
+    (again,) = registry.roots()
+    for sight in (registry.look(again), registry.glance(again)):
+        assert (sight.state, set(sight.entries)) == (State.UNREACHABLE, set(held))
+
+
+def test_a_device_that_has_another_number_now_is_noted(
+    registry: Registry, root: Root
+) -> None:
+    fields = json.loads(root.record.read_text())
+    root.record.write_text(json.dumps(fields | {"device": root.device + 1}))
+    (other,) = registry.roots()
+    registry.settle(other, registry.look(other).entries)
+    assert list(registry.roots()) == [root]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_one_that_cannot_be_looked_at_is_not_gone(
+    registry: Registry,
+    held: list[str],
+    root: Root,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    real = os.stat
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if str(path).startswith(str(root.environment)):
+            raise OSError(code, os.strerror(code), str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(registry_module.os, "stat", refuse)
+    for sight in (registry.look(root), registry.glance(root)):
+        assert (sight.state, set(sight.entries)) == (State.UNREADABLE, set(held))
+        assert os.strerror(code) in sight.reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"commonwheel: 2\nentry: /s/entries/one\n", b"commonwheel: 1\nname: one\n"],
+)
+def test_one_with_a_damaged_manifest_holds_what_it_held(
+    registry: Registry,
+    environment: Environment,
+    held: list[str],
+    root: Root,
+    content: bytes,
+) -> None:
+    path = environment.sites[0] / "_commonwheel/links/one.link"
+    path.write_bytes(content)
+    sight = registry.look(root)
+    assert (sight.state, set(sight.entries)) == (State.UNREADABLE, set(held))
+    assert "one.link" in sight.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", "{"),
+        ("a.json", "[]"),
+        ("a.json", '{"format": 2}'),
+        ("a.json", '{"format": 1, "sites": [], "environment": "/e", "device": 1}'),
+        ("a.json", '{"format": 1, "sites": ["/e"], "environment": "/e"}'),
+        ("moved-a", "relative\n"),
+        ("moved-a", ""),
+    ],
+)
+def test_a_record_that_cannot_be_understood_is_an_error(
+    registry: Registry, root: Root, name: str, content: str
+) -> None:
+    root.record.with_name(name).write_text(content)
+    with pytest.raises(InvalidRegistry, match=name):
+        list(registry.roots())
+
+
+def test_a_record_that_cannot_be_written_is_an_error(
+    registry: Registry, environment: Environment, root: Root
+) -> None:
+    note = root.record.with_name(f"{root.id}.entries")
+    note.unlink()
+    note.mkdir()
+    with pytest.raises(InvalidStore):
+        registry.remember(environment, [("three", LINKS)])
+
+
+def test_the_clock_of_one_that_is_missing(
+    registry: Registry, environment: Environment, root: Root
+) -> None:
+    assert registry.missing_since(root) is None
+    registry.note_missing(root)
+    since = registry.missing_since(root)
+    assert since is not None
+    registry.note_present(root)
+    assert registry.missing_since(root) is None
+    registry.note_missing(root)
+    registry.remember(environment, [("three", LINKS)])  # it is there
+    assert registry.missing_since(root) is None
+
+
+def test_what_is_forgotten_leaves_nothing(registry: Registry, root: Root) -> None:
+    registry.note_missing(root)
+    registry.forget(root)
+    assert os.listdir(root.record.parent) == []
+    registry.forget(root)
+
+
+def test_notes_beside_what_an_environment_said_of_itself_are_no_records(
+    registry: Registry, environment: Environment, root: Root
+) -> None:
+    said = root.record.with_name("moved-0123")
+    said.write_bytes(os.fsencode(environment.sites[0] / "nothing") + b"\n")
+    moved = next(each for each in registry.roots() if each.record == said)
+    registry.note_missing(moved)
+    assert len(list(registry.roots())) == 2
+    registry.forget(moved)
+    assert list(registry.roots()) == [root]
+
+
+def test_a_name_that_is_not_utf_8(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    environment = make_environment(folder)
+    link(store, environment, "one")
+    (root,) = store.registry.roots()
+    assert root.environment == folder
+    assert store.registry.look(root).state is State.PRESENT
+
+
+FOLDERS = st.binary(min_size=1).filter(lambda name: not set(name) & {0, 10, 13, 47})
+MODES = st.sampled_from([mode for mode in LinkMode if mode is not LinkMode.AUTO])
+
+
+@given(name=FOLDERS.filter(lambda name: name != b"."), mode=MODES)
+def test_reading_less_of_a_manifest_finds_the_same(
+    tmp_path_factory: pytest.TempPathFactory, name: bytes, mode: LinkMode
+) -> None:
+    entry = Path("/store: /entries", os.fsdecode(name))
+    one = Manifest("one", "1.0", entry, "0" * 64, "one-1.0.dist-info", mode)
+    site = tmp_path_factory.mktemp("site")
+    (site / manifest.LINKS).mkdir(parents=True)
+    (site / one.path).write_bytes(manifest.encode(one))
+    assert manifest.read_all(site) == {"one": one}
+    assert dict(manifest.read_entries(site)) == {entry.name: mode}

@@ -1,0 +1,251 @@
+"""Verify: everything that is not as recorded is named, once, and with who sees it.
+
+That each kind of damage is found is shown with its repair, in ``test_repair.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from commonwheel import integrity
+from commonwheel.bytecode import Compiler
+from commonwheel.entry import Entry
+from commonwheel.environment import Environment
+from commonwheel.files import remove_tree
+from commonwheel.frontends.cli import main
+from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.integrity import Fault
+from commonwheel.link_mode import LinkChoice, LinkMode
+from commonwheel.maintenance.verify import verify_environment, verify_store
+from commonwheel.store import Store
+from conftest import make_environment
+from folders import snapshot
+from wheel_file import write_wheel
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    files = {"one/__init__.py": "x = 1", "one/table.txt": "1 2 3"}
+    return write_wheel(tmp_path / "wheels", files, "one")
+
+
+@pytest.fixture
+def entry(store: Store, wheel: Path, compiler: Compiler) -> Entry:
+    return store.add(wheel, compiler)
+
+
+def overwrite(path: Path, text: str) -> None:
+    """As root does: in place, whatever the permission bits say."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def faults(store: Store, *, quick: bool = False) -> dict[str, Fault]:
+    found = verify_store(store, quick=quick).findings
+    assert len({each.damage.path for each in found}) == len(found), "said twice"
+    return {each.damage.path: each.damage.fault for each in found}
+
+
+def test_how_much_was_verified_is_said(store: Store, entry: Entry) -> None:
+    found = verify_store(store)
+    everything = snapshot(entry.root).values()
+    sizes = [len(content) for kind, _, content in everything if kind == "file"]
+    assert found.entries == 1
+    assert (found.files, found.size) == (len(sizes), sum(sizes))
+    assert not found.findings
+
+
+def test_all_of_a_chain_is_verified(
+    store: Store, entry: Entry, wheel: Path, compiler: Compiler, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "other")
+    below = other.add(wheel, compiler)
+    overwrite(below.tree / "one/table.txt", "4 5 6")
+    chain = Store(store.root, other.root)
+    (found,) = verify_store(chain).findings
+    assert found.damage.place == below.root
+
+
+def test_a_leaked_edit_names_the_environments_that_see_it(
+    store: Store, entry: Entry, wheel: Path, tmp_path: Path
+) -> None:
+    modes = {"linked": "manifest", "other": "manifest", "hard": "hardlink"}
+    places = {}
+    for name, mode in {**modes, "copied": "copy"}.items():
+        places[name] = make_environment(tmp_path / name)
+        links = LinkChoice(LinkMode(mode))
+        install_wheels([WheelRequest(wheel)], places[name], store, links=links)
+    # through the link of one of them
+    view = places["linked"].scheme.purelib / "_commonwheel/view"
+    overwrite(view / "one/table.txt", "3 2 1")
+    found = next(
+        each
+        for each in verify_store(store).findings
+        if each.damage.path == "tree/one/table.txt"
+    )
+    seeing = {str(places[name].scheme.data) for name in modes}
+    assert {str(path) for path in found.seen_by} == seeing
+    assert all(path in str(found) for path in seeing)
+    of_other = verify_environment(places["other"]).findings
+    assert found in of_other
+    assert found in verify_environment(places["hard"]).findings
+    assert not [
+        each for each in verify_environment(places["copied"]).findings if each.seen_by
+    ]
+
+
+def test_only_the_entries_of_the_environment_are_verified_with_it(
+    store: Store, wheel: Path, entry: Entry, compiler: Compiler, environment: Environment
+) -> None:
+    other = store.add(write_wheel(wheel.parent, {"two.py": ""}, "two"), compiler)
+    install_wheels([WheelRequest(wheel)], environment, store)
+    overwrite(other.tree / "two.py", "x")
+    assert verify_environment(environment).entries == 1
+    assert not verify_environment(environment).findings
+    assert verify_store(store).findings
+
+
+def test_what_environments_hold_has_to_be_there(
+    store: Store, wheel: Path, entry: Entry, environment: Environment
+) -> None:
+    install_wheels([WheelRequest(wheel)], environment, store)
+    remove_tree(entry.root)
+    (found,) = verify_store(store).findings
+    assert (found.damage.place, found.damage.fault) == (entry.root, Fault.MISSING)
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_verified(
+    store: Store, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overwrite(entry.tree / "one/table.txt", "3 2 1")
+    opened = open
+
+    def refuse(path: str, *args: object, **kwargs: object) -> object:
+        if str(path).endswith("tree/one/__init__.py"):
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(integrity, "open", refuse, raising=False)
+    assert faults(store) == {
+        "tree/one/__init__.py": Fault.UNREADABLE,
+        "tree/one/table.txt": Fault.CHANGED,
+    }
+
+
+def test_a_damaged_record_of_an_environment_is_a_finding(
+    store: Store, wheel: Path, environment: Environment
+) -> None:
+    install_wheels([WheelRequest(wheel)], environment, store)
+    (path,) = store.root.glob("environments/*.json")
+    path.write_text("{")
+    (found,) = verify_store(store).findings
+    assert found.damage.path == f"environments/{path.name}"
+
+
+def test_verifying_changes_nothing(
+    store: Store, wheel: Path, environment: Environment
+) -> None:
+    install_wheels([WheelRequest(wheel)], environment, store)
+    before = snapshot(store.root), snapshot(environment.scheme.data)
+    verify_store(store)
+    verify_environment(environment)
+    assert (snapshot(store.root), snapshot(environment.scheme.data)) == before
+
+
+@pytest.fixture
+def settled(entry: Entry) -> Entry:
+    """Made long enough ago for the filesystem's clock to have gone on."""
+    made = os.stat(entry.root / "entry.json").st_ctime_ns
+    probe = entry.root.parent.parent / "probe"
+    while True:
+        probe.touch()
+        if os.stat(probe).st_ctime_ns > made:
+            break
+    probe.unlink()
+    return entry
+
+
+def test_quick_reads_nothing_of_what_nobody_wrote_to(
+    store: Store, settled: Entry, wheel: Path, environment: Environment
+) -> None:
+    links = LinkChoice(LinkMode.HARDLINK)  # which change the time of the inode
+    install_wheels([WheelRequest(wheel)], environment, store, links=links)
+    assert verify_store(store, quick=True).read == 0
+    assert verify_store(store).read > 0
+
+
+def test_quick_sees_what_was_written_to(store: Store, settled: Entry) -> None:
+    overwrite(settled.tree / "one/table.txt", "3 2 1")  # of the same size
+    assert faults(store, quick=True) == {"tree/one/table.txt": Fault.CHANGED}
+
+
+def test_quick_sees_what_was_written_to_and_dated_back(
+    store: Store, settled: Entry
+) -> None:
+    path = settled.tree / "one/table.txt"
+    before = path.stat()
+    overwrite(path, "3 2 1")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert faults(store, quick=True) == {"tree/one/table.txt": Fault.CHANGED}
+
+
+def test_quick_does_not_see_a_hard_link_that_was_written_to_and_dated_back(
+    store: Store, settled: Entry, tmp_path: Path
+) -> None:
+    path = settled.tree / "one/table.txt"
+    before = path.stat()
+    os.link(path, tmp_path / "link")
+    overwrite(tmp_path / "link", "3 2 1")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert faults(store, quick=True) == {}
+    assert faults(store) == {"tree/one/table.txt": Fault.CHANGED}
+
+
+def test_bytecode_that_is_just_being_added_is_not_damage(
+    store: Store, entry: Entry
+) -> None:
+    """It is in the tree before the note that names it; whoever adds it has a lock."""
+    note = next((entry.root / "bytecode").iterdir())
+    text = note.read_bytes()
+    note.unlink()
+    adding, looked = threading.Event(), threading.Event()
+
+    def add() -> None:
+        with store.undisturbed(entry.description.sha256):
+            adding.set()
+            looked.wait(10)
+            note.write_bytes(text)
+            note.chmod(0o444)
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    adding.wait(10)
+    threading.Timer(0.3, looked.set).start()
+    assert faults(store) == {}
+    thread.join()
+
+
+def test_the_command(
+    store: Store, entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(store.root)]) == 0
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith(f"{store.root}: 1 entries, ")
+    assert err.endswith("verified; nothing is wrong\n")
+    overwrite(entry.tree / "one/table.txt", "3 2 1")
+    assert main(["verify", "--store", str(store.root)]) == 1
+    out, err = capsys.readouterr()
+    assert out == f"{entry.root}: tree/one/table.txt was changed\n"
+    assert "1 thing is wrong" in err
+    assert main(["verify", "--quick", "--json", str(store.root)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"][0]["path"] == "tree/one/table.txt"
+    assert told["read"] == 1
