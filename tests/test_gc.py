@@ -446,6 +446,7 @@ class TestCommandLine:
             "nothing freed yet: 2 entries (2 bytes) are unused since now and are kept for"
             " 1h; --grace 0 frees them"
         )
+        pass_time(store, 60)
         assert main(["gc", "--store", str(store.root)]) == 0
         said = capsys.readouterr().out.splitlines()[-1]
         assert said.startswith("nothing freed; 2 unused entries (2 bytes) are kept until")
