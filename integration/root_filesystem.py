@@ -19,7 +19,6 @@ _UNNEEDED = (
     "site-packages",
     "test",
     "idlelib",
-    "ensurepip",
     "config-*",
     "*.a",
     "tkinter",
@@ -53,6 +52,7 @@ class RootFilesystem:
         prefix, target = real.parents[1], self.folder / PLACE
         (target / "bin").mkdir(parents=True)
         shutil.copy2(real, target / "bin")
+        (target / "bin/python").symlink_to(real.name)
         shutil.copytree(
             prefix / "lib" / real.name,
             target / "lib" / real.name,

@@ -413,6 +413,27 @@ class TestHowItIsDone:
                 break
         assert number > 20
 
+    def test_what_somebody_else_has_to_take_out_stays_and_the_rest_goes(
+        self,
+        store: Store,
+        environment: Environment,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ours, theirs = link(store, environment, "ours", "theirs")
+        shutil.rmtree(environment.scheme.data)
+        rename = os.rename
+
+        def refuse(source: Path, target: Path) -> None:
+            if source == store.folder_of(theirs):
+                # as the sticky bit of a team's folder does
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            rename(source, target)
+
+        monkeypatch.setattr(os, "rename", refuse)
+        done = collect(store, NOW)
+        assert (freed(done), done.left) == ([ours], (store.folder_of(theirs),))
+        assert is_whole(store, theirs)
+
     def test_notes_of_what_is_gone_go(
         self, store: Store, environment: Environment
     ) -> None:

@@ -82,6 +82,22 @@ def test_one_that_is_there_says_itself_what_it_holds(
     assert registry.noted(root) == sight.entries
 
 
+def test_what_a_moved_one_has_said_counts_until_it_is_registered(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    site = environment.sites[0]
+    for path in root.record.parent.iterdir():
+        path.unlink()
+    note = root.record.with_name("moved-0123")
+    note.write_text(f"{site}\n")
+    (said,) = registry.roots()
+    for sight in (registry.look(said), registry.glance(said)):
+        assert (sight.state, set(sight.entries)) == (State.PRESENT, set(held))
+    registry.remember(environment, [(name, LINKS) for name in held])
+    (known,) = registry.roots()  # not twice
+    assert known.record.suffix == ".json"
+
+
 def test_one_that_is_removed_is_gone(
     registry: Registry, environment: Environment, held: list[str], root: Root
 ) -> None:

@@ -127,7 +127,9 @@ class Registry:
             path = self._folder / name
             try:
                 if name.startswith(_MOVED) and "." not in name:
-                    yield _moved(path)
+                    found = _moved(path)
+                    if f"{_identifier(found.sites[0])}.json" not in names:
+                        yield found  # a command has not registered it since
                 elif name.endswith(".json") and not name.startswith("."):
                     yield _decode(path)
             except FileNotFoundError:
@@ -173,8 +175,12 @@ class Registry:
     def glance(self, root: Root) -> Sight:
         """As :meth:`look`, much quicker: what it holds is what was noted.
 
+        Of what an environment has said of itself at its start nothing was noted.
+
         :raises InvalidRegistry: what was noted cannot be read
         """
+        if root.record.name.startswith(_MOVED):
+            return self.look(root)
         try:
             present = any(_is_there(site) for site in root.sites)
         except OSError as error:

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from commonwheel import files
@@ -107,7 +107,7 @@ class Collected:
 
     plan: Plan
     left: tuple[Path, ...] = ()
-    """What was taken out and could not be removed; the next collection tries again."""
+    """What could not be taken out, or removed; the next collection tries again."""
 
 
 def preview(store: Store, rules: Rules) -> Plan:
@@ -142,11 +142,13 @@ def collect(
         now = store.disposal.now()
         usage = survey(store, now, Registry.look, noting=True)
         plan = make_plan(usage, rules, store)
-        _carry_out(plan, store)
+        refused = _carry_out(plan, store)
         store.bury_leftovers(now - DAY)
         store.tidy_notes()
         buried = store.disposal.trash()
-    return Collected(plan, tuple(_remove(buried, progress)))
+    free = tuple(each for each in plan.free if each.name not in refused)
+    left = (*map(store.folder_of, refused), *_remove(buried, progress))
+    return Collected(replace(plan, free=free), left)
 
 
 def make_plan(usage: Usage, rules: Rules, store: Store) -> Plan:
@@ -258,8 +260,11 @@ def _old_runs(folder: Path, now: float, rules: Rules) -> Iterator[Path]:
             yield each
 
 
-def _carry_out(plan: Plan, store: Store) -> None:
-    """Do what was planned. Whatever stops it, doing it again is right."""
+def _carry_out(plan: Plan, store: Store) -> list[str]:
+    """Do what was planned; returns the entries that somebody else has to take out.
+
+    Whatever stops it, doing it again is right.
+    """
     registry, disposal = store.registry, store.disposal
     forgotten = {each.root.id for each in plan.forgotten}
     for each in plan.holders:
@@ -275,11 +280,16 @@ def _carry_out(plan: Plan, store: Store) -> None:
         disposal.note(name)
     for run in plan.runs:
         disposal.bury(run)
+    refused: list[str] = []
     for entry in plan.free:
-        disposal.take_out(entry.name)
+        try:
+            disposal.take_out(entry.name)
+        except PermissionError:
+            refused.append(entry.name)  # another member's, in the store of a team
     # Only now: as long as an environment is on the list, it is known what it held.
     for each in plan.forgotten:
         registry.forget(each.root)
+    return refused
 
 
 def _remove(buried: list[Path], progress: Progress) -> Iterator[Path]:

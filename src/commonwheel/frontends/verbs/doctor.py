@@ -33,7 +33,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
 
 def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
-    environment = arguments.environment(asked.environment)
+    environment = arguments.environment(asked.environment, managed=True)
     findings = doctor.examine(environment)
     if asked.json:
         arguments.print_json([asdict(each) for each in findings])

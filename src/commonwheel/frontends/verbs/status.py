@@ -55,7 +55,7 @@ def run(asked: Arguments) -> int:
     if store is not None:
         _show_store(store_status(store), asked.json)
         return 0
-    found = status(arguments.environment(asked.environment))
+    found = status(arguments.environment(asked.environment, managed=True))
     if asked.json:
         arguments.print_json(_describe(found))
         return 0
