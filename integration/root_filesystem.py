@@ -23,7 +23,7 @@ _UNNEEDED = (
     "*.a",
     "tkinter",
 )
-_TOOLS = ("sh", "dirname", "readlink", "touch", "mv")
+_TOOLS = ("sh", "dirname", "readlink", "mkdir", "mv", "touch")
 
 
 class RootFilesystem:

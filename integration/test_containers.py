@@ -13,7 +13,7 @@ import pytest
 import dockerfile
 from environments import Environment, Templates, run, tree
 from filesystems import mounts, require
-from root_filesystem import Completed, RootFilesystem
+from root_filesystem import PLACE, Completed, RootFilesystem
 from wheelhouse import CHECKOUT, NEWEST_PIP, Wheelhouse
 
 PAGES = ("containers", "clusters")
@@ -163,8 +163,11 @@ def test_a_debian_package(filled: Site, base: dockerfile.Base) -> None:
     # the interpreter is at another path here than on this machine
     links = (stage.folder / "opt/app/bin").glob("python*")
     (real,) = (Path(t) for t in map(os.readlink, links) if os.path.isabs(t))
-    (stage.folder / str(real.parent).lstrip("/")).mkdir(parents=True)
-    (stage.folder / str(real).lstrip("/")).symlink_to(stage.python)
+    prefix = stage.folder / str(real.parents[1]).lstrip("/")
+    for name in ("bin", f"lib/{real.name}"):
+        if not (prefix / name).exists():
+            (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / name).symlink_to(f"/{PLACE}/{name}")
     assert stage.run("/opt/app/bin/pygmentize", "-V").stdout.startswith("Pygments")
 
 

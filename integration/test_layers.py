@@ -311,3 +311,37 @@ def test_ask_10_a_team_has_one_store(
     assert (moved.returncode != 0) == (mode == 0o3775)
     outsider = ("touch", "/srv/store/entries/mine")
     assert root.run(*outsider, user="30000:30000", check=False).returncode != 0
+
+
+def test_it_takes_no_superuser(root: RootFilesystem, tmp_path: Path) -> None:
+    wheel = write_wheel(
+        tmp_path / "wheels", "thing", "1.0", {"thing/__init__.py": "x = 1\n"}
+    )
+    user = someone(root, 20001)
+    path = user.environment("env")
+    user.commonwheel("install", "--python", path, *bring(root, [wheel]))
+    for name in ("layer", "there/layer"):  # the second one is there already, and empty
+        target = f"{user.home}/{name}"
+        if "/" in name:
+            user.run("mkdir", "-p", target)
+        user.commonwheel("layer", path, target)
+        assert not user.can_write(target)
+        assert not user.can_write(f"{target}/entries")
+        below = replace(user, stores=(f"{user.home}/{name}-own", target))
+        other = below.environment(f"env-{name.replace('/', '-')}")
+        below.commonwheel("install", "--python", other, *bring(root, [wheel]))
+        assert below.entries(other) == {f"{target}/entries"}
+        below.run(f"{other}/bin/python", "-c", "import thing")
+    user.commonwheel("export", path, f"{user.home}/export")
+    user.commonwheel("export", path, "--archive", f"{user.home}/archive.tar.gz")
+    user.commonwheel("layer", path, f"{user.home}/layer.tar.gz")
+    user.run(f"{user.home}/export/bin/python", "-c", "import thing; assert thing.x")
+    # two users with the same wheels have the same archives
+    other = someone(root, 20002)
+    path = other.environment("somewhere")
+    other.commonwheel("install", "--python", path, *bring(root, [wheel]), umask="077")
+    other.commonwheel("export", path, "--archive", f"{other.home}/archive.tar.gz")
+    other.commonwheel("layer", path, f"{other.home}/layer.tar.gz")
+    for name in ("archive.tar.gz", "layer.tar.gz"):
+        both = [root.folder / each.home[1:] / name for each in (user, other)]
+        assert both[0].read_bytes() == both[1].read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ import interpreters
 from commonwheel.files import remove_tree
 from conftest import Make
 from environments import Environment, run
+from wheelhouse import Wheelhouse
 from workplace import Completed
 
 WANTED = ("numpy", "certifi")
@@ -158,6 +161,40 @@ def test_ask_12_an_environment_that_was_moved_works_where_it_is(
     repairs.command("repair", moved)
     assert run([script, "--version"]).stdout
     repairs.is_right(moved)
+
+
+@pytest.mark.parametrize("name", ["w", "with a blank"])
+def test_ask_12_a_pip_that_was_copied_works_where_its_environment_is(
+    python: Path, wheelhouse: Wheelhouse, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "v"
+    run([python, "-m", "venv", path])
+    environment = Environment(path, tmp_path / "store")
+    six, packaging = (
+        next(wheelhouse.folder.glob(f"{n}-*")) for n in ("six", "packaging")
+    )
+    command = (sys.executable, "-m", "commonwheel")
+    environment.run(*command, "install", "--python", environment.python, six)
+    moved = path.rename(tmp_path / name)
+    with pytest.raises(FileNotFoundError):  # its interpreter
+        run([moved / "bin/pip", "--version"])
+    environment.run(*command, "repair", "--offline", moved)
+    assert str(moved) in environment.run(moved / "bin/pip", "--version").stdout
+    environment.run(moved / "bin/pip", "install", "--no-index", packaging)
+    shell = f". '{moved}/bin/activate'; printf '%s\\n' \"$VIRTUAL_ENV\"; command -v pip;"
+    shell += "python -c 'import packaging, six, sys; print(sys.prefix)'"
+    answer = environment.run("bash", "-c", shell).stdout
+    assert answer.splitlines() == [str(moved), f"{moved}/bin/pip", str(moved)]
+    record = next(moved.glob("lib/*/site-packages/pip-*.dist-info/RECORD")).read_text()
+    digest = hashlib.sha256((moved / "bin/pip").read_bytes()).digest()
+    assert base64.urlsafe_b64encode(digest).decode().rstrip("=") in record
+    again = environment.run(*command, "repair", "--offline", moved)
+    assert "nothing to repair" in again.stderr
+    assert not any(
+        bytes(path) + b"/" in each.read_bytes()
+        for each in (moved / "bin").iterdir()
+        if not each.is_symlink()
+    )
 
 
 def test_ask_12_an_environment_whose_python_was_upgraded(

@@ -129,6 +129,19 @@ def test_a_copy_works_where_nothing_of_what_it_was_made_from_is(moved: Path) -> 
     assert (moved / "share/one.txt").read_text() == "data"
 
 
+@pytest.mark.parametrize("last", ["one", "two"])
+def test_of_two_files_of_one_name_it_has_the_one_that_the_environment_shows(
+    linked: Environment, wheels: list[Path], store: Store, tmp_path: Path, last: str
+) -> None:
+    (wheel,) = (each for each in wheels if each.name.startswith(last))
+    install_wheels([WheelRequest(wheel)], linked, store)
+    write_export(plan_export(linked), tmp_path / "copy")
+    code = "import shared; print(shared.WHO, shared.__cached__)"
+    who, cached = run(tmp_path / "copy/bin/python", "-c", code).split()
+    assert who == last
+    assert last.encode() in Path(cached).read_bytes()
+
+
 def test_nothing_in_it_is_of_commonwheel_or_says_where_it_was_made(
     moved: Path, linked: Environment, store: Store
 ) -> None:
@@ -217,8 +230,15 @@ def test_a_prefix_is_named_by_scripts_and_needs_no_shell(
     assert run(prefix / "bin/one-console") == f"{prefix}\n"
 
 
-def test_another_interpreter_may_be_there(linked: Environment, tmp_path: Path) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_another_interpreter_may_be_there(
+    linked: Environment, tmp_path: Path, copied: bool
+) -> None:
     target = tmp_path / "copy"
+    if copied:  # as of `python -m venv --copies`
+        for path in (root_of(linked) / "bin").glob("python*"):
+            path.unlink()
+            shutil.copy(os.path.realpath(sys.executable), path)
     python = "/opt/py/bin/python3"
     options = ["--python", python, "--json"]
     assert main(["export", str(root_of(linked)), str(target), *options]) == 0
@@ -304,11 +324,14 @@ def test_links_within_the_environment_go_on_leading_there(
     linked: Environment, tmp_path: Path
 ) -> None:
     root = root_of(linked)
+    (root / "CACHEDIR.TAG").touch()
     (root / "share/absolute").symlink_to(root / "share/one.txt")
     (root / "share/folder").symlink_to("../bin")
     write_export(plan_export(linked), tmp_path / "copy")
     assert os.readlink(tmp_path / "copy/share/absolute") == "one.txt"
     assert os.readlink(tmp_path / "copy/share/folder") == "../bin"
+    # a copy is worth a backup
+    assert not (tmp_path / "copy/CACHEDIR.TAG").exists()
 
 
 def test_files_that_name_the_environment_are_named(linked: Environment) -> None:
@@ -332,6 +355,14 @@ def test_what_was_changed_in_the_store_does_not_spread(
     (entry / "tree/two.py").chmod(0o644)
     (entry / "tree/two.py").write_text("changed")
     with pytest.raises(CommonwheelError, match=r"two\.py"):
+        plan_export(linked)
+
+
+@pytest.mark.parametrize("damage", [b"a,b,c,d\n", b"one.py,md5\n", b"\xff\n"])
+def test_a_damaged_record_is_named(linked: Environment, damage: bytes) -> None:
+    path = linked.sites[0] / "real_one-1.0.dist-info/RECORD"
+    path.write_bytes(damage)
+    with pytest.raises(InvalidEnvironment, match=r"real_one-1\.0\.dist-info/RECORD"):
         plan_export(linked)
 
 

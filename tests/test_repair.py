@@ -22,15 +22,10 @@ from commonwheel.files import remove_tree
 from commonwheel.frontends.cli import main
 from commonwheel.install import Progress, WheelRequest, install_wheels
 from commonwheel.link_mode import LinkChoice, LinkMode
-from commonwheel.maintenance.repair import (
-    Outcome,
-    RepairPlan,
-    Sources,
-    carry_out,
-    plan_environment,
-    plan_store,
-    renew_interpreter,
-)
+from commonwheel.maintenance.mending import interpreter
+from commonwheel.maintenance.mending.plan import Outcome, RepairPlan
+from commonwheel.maintenance.mending.sources import Sources
+from commonwheel.maintenance.repair import carry_out, plan_environment, plan_store
 from commonwheel.maintenance.verify import verify_environment, verify_store
 from commonwheel.pin import Pin
 from commonwheel.store import Store
@@ -56,6 +51,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(made: Path, tmp_path: Path) -> Environment:
     shutil.copytree(made / "venv", tmp_path / "venv", symlinks=True)
+    for path in (tmp_path / "venv/bin").glob("activate*"):  # as if made here
+        text = path.read_text().replace(str(made / "venv"), str(tmp_path / "venv"))
+        path.write_text(text)
     return of_interpreter(tmp_path / "venv")
 
 
@@ -595,6 +593,7 @@ def test_a_moved_environment_is_made_right_where_it_is_now(
     assert any("one-console was changed (it is run by" in each for each in wrong(moved))
     assert mend(moved, store).broken == []
     assert wrong(moved) == []
+    assert mend(moved, store) == Outcome()
     subprocess.run([there / "bin/one-script"], check=True)
     works(moved)
 
@@ -686,9 +685,9 @@ def test_an_interpreter_that_is_gone_is_replaced_or_all_stays(
         path.symlink_to("/nowhere/python")
     before = snapshot(folder)
     with pytest.raises(InvalidEnvironment):
-        renew_interpreter(folder, Path("/nowhere/python"))
+        interpreter.renew(folder, Path("/nowhere/python"))
     assert snapshot(folder) == before
-    renew_interpreter(folder, Path(sys.executable))
+    interpreter.renew(folder, Path(sys.executable))
     assert wrong(of_interpreter(folder)) == []
     works(of_interpreter(folder))
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel import integrity
+from commonwheel import reading
 from commonwheel.bytecode import Compiler
+from commonwheel.damage import Fault
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.files import remove_tree
 from commonwheel.frontends.cli import main
 from commonwheel.install import WheelRequest, install_wheels
-from commonwheel.integrity import Fault
 from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.maintenance.verify import verify_environment, verify_store
 from commonwheel.store import Store
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_verified(
             raise OSError(5, "Input/output error", str(path))
         return opened(path, *args, **kwargs)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(integrity, "open", refuse, raising=False)
+    monkeypatch.setattr(reading, "open", refuse, raising=False)
     assert faults(store) == {
         "tree/one/__init__.py": Fault.UNREADABLE,
         "tree/one/table.txt": Fault.CHANGED,

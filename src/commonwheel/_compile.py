@@ -1,12 +1,9 @@
 """Compile Python source files to bytecode: run by the interpreter that will import it.
 
-A stand-alone file for any Python from 3.9 on, started as ``python -s -S _compile.py
+A stand-alone file for any Python from 3.9 on, started as ``python -I -S _compile.py
 TREE OUTPUT`` with the files' paths relative to ``TREE``, each ended by a zero byte, on
 its standard input. The bytecode of ``a/b.py`` goes to ``OUTPUT/a/__pycache__/b.TAG.pyc``
 (:pep:`3147`).
-
-Of Python's variables only ``PYTHONHASHSEED`` is set, which ``-I`` would ignore: the same
-source gives the same bytecode, whoever compiles it and when.
 
 It is marked "unchecked" (:pep:`552`): the interpreter does not compare it with the
 source, because an entry's source never changes, and a store that was copied or restored
@@ -14,14 +11,11 @@ without its time stamps keeps working. Source that does not compile (a template,
 of syntax errors) is passed over, as every installer does.
 """
 
+import importlib.util
+import os
+import py_compile
 import sys
-
-del sys.path[0]  # the folder of this file, whose other modules are none of Python's
-
-import importlib.util  # noqa: E402
-import os  # noqa: E402
-import py_compile  # noqa: E402
-import warnings  # noqa: E402
+import warnings
 
 
 def main(tree: str, output: str) -> None:

@@ -21,6 +21,7 @@ from commonwheel import files, manifest
 from commonwheel.change import Change
 from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed, explain
+from commonwheel.installation import RealFile
 from commonwheel.link_mode import LinkMode
 from commonwheel.plan import Plan
 from commonwheel.steps import Steps
@@ -128,6 +129,19 @@ def apply(plan: Plan) -> Applied:
             change.steps.remove(removal.paths)
         change.steps.prune()
     return Applied(plan, change.modes, change.fallbacks())
+
+
+def write(written: Iterable[RealFile], environment: Environment) -> None:
+    """Write files of ``environment`` that linking does not: all of them, or none.
+
+    To be called while :func:`changing` it.
+
+    :raises ApplyFailed: the environment cannot be written; it is as it was before
+    :raises OSError: the same
+    """
+    with _transaction(environment.sites[0]) as change:
+        for each in written:
+            change.write(each)
 
 
 def _make_importable(plan: Plan, change: Change) -> None:

@@ -13,7 +13,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +121,8 @@ def _write_tar(
     folder: Path, target: IO[bytes] | gzip.GzipFile, below: str, time: int, sealed: bool
 ) -> None:
     """Write a tar archive (pax, which is ustar with long names) without seeking."""
+    import tarfile  # noqa: PLC0415  3 ms at the start of every command
+
     with tarfile.open(
         fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8"
     ) as archive:

@@ -48,20 +48,13 @@ class Compiler:
                     process.communicate()
 
     def _start(self, tree: Path, output: Path, names: bytes) -> subprocess.Popen[bytes]:
-        command = [str(self.python), "-s", "-S", str(_COMPILER), str(tree), str(output)]
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        command = [str(self.python), "-I", "-S", str(_COMPILER), str(tree), str(output)]
         # A file, not a pipe: all workers can start before the first one reads.
         with tempfile.TemporaryFile() as file:
             file.write(names)
             file.seek(0)
             try:
-                return subprocess.Popen(
-                    command,
-                    stdin=file,
-                    stderr=subprocess.PIPE,
-                    # up to Python 3.10 the order of constant sets is that of hashes
-                    env={**variables, "PYTHONHASHSEED": "0"},
-                )
+                return subprocess.Popen(command, stdin=file, stderr=subprocess.PIPE)
             except OSError as error:
                 reason = f"it does not run ({error.strerror})"
                 raise InvalidEnvironment(self.python, reason) from error
@@ -81,6 +74,15 @@ def path_of(source: str, cache_tag: str) -> str:
     """Where the bytecode of a source file is looked for (:pep:`3147`)."""
     folder, name = os.path.split(source)
     return os.path.join(folder, "__pycache__", f"{name[:-3]}.{cache_tag}.pyc")
+
+
+def is_reproducible(version: str) -> bool:
+    """Whether a Python of ``version`` makes the same bytecode of a source each time.
+
+    Up to 3.10 it writes constant sets in the order of their hashes, some of which are
+    random, or addresses (https://bugs.python.org/issue37596).
+    """
+    return tuple(map(int, version.split(".")[:2])) >= (3, 11)
 
 
 def checked(bytecode: bytes, source: os.stat_result) -> bytes:

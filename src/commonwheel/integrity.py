@@ -2,8 +2,7 @@
 
 A walk over an entry's folder compares names, kinds, permission bits and sizes with what
 RECORD, ``entry.json`` and the notes of bytecode say; it yields what is wrong, and which
-files have to be read to know more. They are read by threads (hashing does not hold the
-interpreter), a few blocks at a time, so memory does not grow with what is verified.
+files have to be read (:mod:`commonwheel.reading`) to know more.
 
 The hashes lie in the entry itself. They catch accidents: a disk that fails, a hand that
 slips, root's imports. Somebody who may write there can change the hashes as well.
@@ -11,103 +10,23 @@ slips, root's imports. Somebody who may write there can change the hashes as wel
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from commonwheel import entry_folder, record, tree
+from commonwheel.damage import Damage, Fault, Look, Reading
 from commonwheel.entry import Description, Entry, StoredFile
 from commonwheel.errors import InvalidStore, explain
+from commonwheel.reading import read
 from commonwheel.wheel import Area
 
-_BLOCK = 1 << 18
-"""In bytes; what a thread reads at a time."""
-_BATCH_FILES = 128
-_BATCH_SIZE = 1 << 23
-"""In bytes. What a thread is given at a time is at most this, or one file."""
-_AHEAD = 4
-"""Batches that are prepared for each thread."""
 _DIGEST = re.compile("[0-9a-f]{64}")
 _SET_GROUP = stat.S_ISGID
 """Folders in a folder of a group have it; it says nothing of who may write."""
-
-
-class Fault(Enum):
-    """What can be wrong with a file, a link or a folder."""
-
-    CHANGED = "changed"
-    MISSING = "missing"
-    ADDED = "added"
-    MODE = "mode"
-    """Other permission bits: somebody may write to it who should not."""
-    DAMAGED = "damaged"
-    """It cannot be understood."""
-    UNREADABLE = "unreadable"
-    EDITED = "edited"
-    """A real file that belongs to one environment, where it may have been meant so."""
-
-
-_SAID = {
-    Fault.CHANGED: "was changed",
-    Fault.MISSING: "is missing",
-    Fault.ADDED: "does not belong there",
-    Fault.MODE: "has other permissions",
-    Fault.DAMAGED: "is damaged",
-    Fault.UNREADABLE: "cannot be read",
-    Fault.EDITED: "was edited here",
-}
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One thing that is wrong with an entry, or with an environment."""
-
-    place: Path
-    """The entry's folder, or a site-packages folder."""
-    path: str
-    """Relative to it, with ``/``; empty: all of it."""
-    fault: Fault
-    detail: str = ""
-    distribution: str = ""
-    """Of an environment: whose it is (normalized), if it is one's."""
-
-    def __str__(self) -> str:
-        path = f" {self.path}" if self.path else ""
-        detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.place}:{path} {_SAID[self.fault]}{detail}"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A file that has to be read, and what is wrong if its hash is another one."""
-
-    file: str
-    """Its path."""
-    hash: str
-    """As in RECORD."""
-    size: int
-    """In bytes."""
-    otherwise: Damage
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a walk has found."""
-
-    damages: tuple[Damage, ...]
-    readings: tuple[Reading, ...]
-    """What it takes to know the rest."""
-    files: int
-    size: int
-    """Of all files that were looked at, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -396,88 +315,6 @@ def _kind(status: os.stat_result) -> str:
     return "neither a file nor a folder"
 
 
-def read(
-    readings: Iterable[Reading], done: Callable[[int, int], object] = lambda n, size: None
-) -> Iterator[Damage]:
-    """Hash the files, on all processors; yields what is wrong with those that are others.
-
-    ``done`` is called with how many files of how many bytes have been read.
-    """
-    workers = _processors()
-    waiting: deque[tuple[Future[list[Damage]], int, int]] = deque()
-    buffers = threading.local()
-
-    def finish() -> list[Damage]:
-        future, number, size = waiting.popleft()
-        found = future.result()
-        done(number, size)
-        return found
-
-    with ThreadPoolExecutor(workers, "verify") as pool:
-        try:
-            for batch in _batches(readings):
-                size = sum(each.size for each in batch)
-                future = pool.submit(_read_batch, batch, buffers)
-                waiting.append((future, len(batch), size))
-                if len(waiting) > workers * _AHEAD:
-                    yield from finish()
-            while waiting:
-                yield from finish()
-        finally:
-            for future, _, _ in waiting:
-                future.cancel()
-
-
-def _batches(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
-    batch: list[Reading] = []
-    size = 0
-    for each in readings:
-        batch.append(each)
-        size += each.size
-        if len(batch) >= _BATCH_FILES or size >= _BATCH_SIZE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _read_batch(batch: Sequence[Reading], buffers: threading.local) -> list[Damage]:
-    if not hasattr(buffers, "block"):
-        buffers.block = bytearray(_BLOCK)
-    found = []
-    for each in batch:
-        algorithm, _, _ = each.hash.partition("=")
-        try:
-            digest = _digest(each.file, algorithm, buffers.block)
-        except (OSError, ValueError) as error:
-            detail = explain(error) if isinstance(error, OSError) else str(error)
-            damage = each.otherwise
-            found.append(
-                Damage(
-                    *(damage.place, damage.path, Fault.UNREADABLE, detail),
-                    damage.distribution,
-                )
-            )
-        else:
-            if record.encode_digest(algorithm, digest) != each.hash.rstrip("="):
-                found.append(each.otherwise)
-    return found
-
-
-def _digest(path: str, algorithm: str, block: bytearray) -> bytes:
-    """The digest of a file.
-
-    :raises OSError: it cannot be read
-    :raises ValueError: :mod:`hashlib` does not know the algorithm
-    """
-    hasher = hashlib.new(algorithm)
-    view = memoryview(block)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(block):
-            hasher.update(view[:count])
-    return hasher.digest()
-
-
 def inspect(root: Path) -> list[Damage]:
     """Everything that is wrong with the entry whose folder is ``root``; reads all of it.
 
@@ -485,10 +322,3 @@ def inspect(root: Path) -> list[Damage]:
     """
     found = look(root)
     return [*found.damages, *read(found.readings)]
-
-
-def _processors() -> int:
-    """How many of the machine's processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

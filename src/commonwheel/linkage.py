@@ -13,22 +13,20 @@ import re
 import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from commonwheel import integrity, manifest, record, runtime, tree, view
+from commonwheel.damage import Damage, Fault, Look, Reading
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import bytecode_digests, read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore, explain
-from commonwheel.integrity import Damage, Fault, Look, Reading
+from commonwheel.holdings import in_force, read_links
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
+from commonwheel.reading import read
 from commonwheel.record import Row
-from commonwheel.registry import Root, State
 from commonwheel.store import Store
 
 _PIP_HAS_THE_OPTION = ("commonwheel_pip.pth", "_commonwheel/_commonwheel_pip.py")
@@ -50,119 +48,6 @@ def reinstall(environment: Environment, requirement: str) -> str:
         option = "--use-shared-store --force-reinstall --no-deps"
         return f"{python} -m pip install {option} {requirement}"
     return f"commonwheel install --python {python} and the wheel of {requirement}"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """An environment that holds an entry."""
-
-    environment: Path
-    """What a person calls it."""
-    site: Path
-    """Of the link manifest."""
-    manifest: Manifest
-
-    def sees(self, path: str) -> bool:
-        """Whether it sees a file of the entry, by its path in the entry's folder."""
-        if self.manifest.is_linked:
-            return True
-        if self.manifest.mode is not LinkMode.HARDLINK:
-            return False
-        area, _, inner = path.partition("/")
-        if area == "dist-info":
-            inner = f"{self.manifest.metadata}/{inner}"
-        try:
-            return os.path.samefile(self.site / inner, self.manifest.entry / path)
-        except OSError:
-            return False
-
-
-def holders(store: Store) -> dict[str, list[Holder]]:
-    """The environments that hold entries of a store, by the names of the entries.
-
-    As far as they can be read; those of other stores of a chain are not looked for.
-
-    :raises InvalidRegistry: a record is damaged
-    """
-    found: dict[str, list[Holder]] = {}
-    for root in store.registry.roots():
-        if store.registry.look(root).state is State.PRESENT:
-            for site, each in _manifests(root):
-                holder = Holder(root.environment, site, each)
-                held = found.setdefault(each.entry.name, [])
-                if all(other.site != site for other in held):
-                    held.append(holder)
-    return found
-
-
-def _manifests(root: Root) -> Iterator[tuple[Path, Manifest]]:
-    for site in root.sites:
-        for each in read_links(site)[0]:
-            yield site, each
-
-
-def read_links(site: Path) -> tuple[list[Manifest], list[Damage]]:
-    """The link manifests in a site-packages folder, and what is wrong with the others."""
-    folder = site / manifest.LINKS
-    found: list[Manifest] = []
-    damages: list[Damage] = []
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        return [], [Damage(site, manifest.LINKS, Fault.UNREADABLE, explain(error))]
-    for name in names:
-        if name.endswith(manifest.SUFFIX) and not name.startswith("."):
-            about = f"{manifest.LINKS}/{name}", name.removesuffix(manifest.SUFFIX)
-            try:
-                found.append(manifest.decode((folder / name).read_bytes()))
-            except (OSError, ValueError) as error:
-                fault = Fault.UNREADABLE if isinstance(error, OSError) else Fault.DAMAGED
-                damages.append(Damage(site, about[0], fault, str(error), about[1]))
-    return found, damages
-
-
-def entries_of(environment: Environment) -> list[Path]:
-    """The folders of the entries that the environment does not work without.
-
-    Of files of its own nothing is needed; of hard links the entry is, if it is there.
-    """
-    found: dict[Path, None] = {}
-    for site in environment.sites:
-        for each in read_links(site)[0]:
-            linked = each.mode is LinkMode.HARDLINK and each.entry.is_dir()
-            if (each.is_linked or linked) and in_force(site, each) is not None:
-                found[each.entry] = None
-    return list(found)
-
-
-def in_force(site: Path, link: Manifest) -> str | None:
-    """What is wrong with the RECORD of a linked distribution; empty if nothing is.
-
-    None: the link is not in force, another installation was written over it.
-    """
-    try:
-        text = (site / link.metadata / "RECORD").read_text("utf-8")
-        listed = [row.path for row in record.parse(text)]
-    except FileNotFoundError:
-        return None if _is_installed(site, link) else "it is missing"
-    except OSError as error:
-        return explain(error)
-    except ValueError as error:
-        return str(error)
-    return "" if link.path in listed else None
-
-
-def _is_installed(site: Path, link: Manifest) -> bool:
-    """Whether the distribution of a link without a RECORD is there by another one."""
-    for name in os.listdir(site):
-        stem, kind = os.path.splitext(name)
-        if kind != ".dist-info" or name == link.metadata:
-            continue
-        if canonicalize_name(stem.rpartition("-")[0]) == link.name:
-            return True
-    return False
 
 
 def inspect_entry(root: Path) -> list[Damage]:
@@ -448,4 +333,4 @@ def by_distribution(damages: Iterable[Damage]) -> dict[str, list[Damage]]:
 def inspect(environment: Environment) -> list[Damage]:
     """Everything that is wrong with the environment's own side; reads all of it."""
     found = look(environment)
-    return [*found.damages, *integrity.read(found.readings)]
+    return [*found.damages, *read(found.readings)]

@@ -556,8 +556,8 @@ class Store:
         """
         mode = stat.S_IMODE(self.root.stat().st_mode)
         for name in _FOLDERS:
-            # lock files are written by all; in sticky folders Linux may not allow that
-            # (fs.protected_regular)
+            # all write to the lock files, which Linux may not allow in sticky folders:
+            # https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-regular
             wanted = mode & ~stat.S_ISVTX if name == "locks" else mode
             (self.root / name).chmod(wanted)
         paths = (*self._occupancy.files, *(self.root / name for name in _NOTES))

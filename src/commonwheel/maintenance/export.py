@@ -41,6 +41,10 @@ from commonwheel.sharing import EDITABLE, WAYS, Sharing, file_modes
 
 Progress = Callable[[str, int, int], object]
 
+_INTERPRETER = re.compile(r"(python|pypy)[\d.]*t?(-c)?")
+"""Names of an interpreter in the folder of scripts."""
+_NOT_WORTH_KEEPING = frozenset({".gitignore", ".lock", "CACHEDIR.TAG"})
+"""What tools say so with of an environment that they make; of a copy it is not true."""
 _WAY_OUT = "Install what is needed into it as wheels, or say --allow-outside"
 
 
@@ -86,7 +90,7 @@ def plan_export(
     the interpreter that it is based on there, if not the same one. ``outside``: what
     leads out of the environment stays as it is; it must then be there, too.
 
-    :raises InvalidEnvironment: it is no virtual environment
+    :raises InvalidEnvironment: it is no virtual environment, or a RECORD is damaged
     :raises NotSelfContained: it needs what is outside, or an entry that is gone
     :raises InvalidStore: an entry is damaged
     :raises ValueError: a link manifest is damaged; names it
@@ -169,8 +173,9 @@ class _Collection:
                     entered.append(name)
             folders[:] = entered
             for name in sorted(names):
-                if f"{prefix}{name}" not in self._runtime:
-                    self._add(f"{prefix}{name}")
+                path = f"{prefix}{name}"
+                if path not in self._runtime and path not in _NOT_WORTH_KEEPING:
+                    self._add(path)
 
     def _note_bytecode(self, prefix: str, folder: str) -> None:
         ending = f".{self.environment.cache_tag}.pyc"
@@ -188,6 +193,8 @@ class _Collection:
             self._outside.append(f"{source} is neither a file, a folder nor a link")
         elif path == relocation.CONFIGURATION:
             self._add_configuration(source)
+        elif folder == self._bin and self._python and _INTERPRETER.fullmatch(name):
+            self.links[path] = str(self._python)  # there was a copy of another one
         elif folder == self._bin and relocation.activates(name):
             if name == "activate":
                 for other, content in self._relocation.activation().items():
@@ -227,7 +234,7 @@ class _Collection:
                 self.links[path] = os.path.relpath(inside, place)
                 return
         folder, _, name = path.rpartition("/")
-        if folder == self._bin and re.fullmatch(r"python[\d.]*t?|pypy[\d.]*", name):
+        if folder == self._bin and _INTERPRETER.fullmatch(name):
             self.links[path] = str(self._python or reached)
         else:
             self.links[path] = target
@@ -353,8 +360,12 @@ class _Collection:
                 and below in self._sites
             ):
                 assert file.source is not None
-                before = file.source.read_text("utf-8")
-                after = self._amended(before, below, compiled)
+                try:
+                    before = file.source.read_text("utf-8")
+                    after = self._amended(before, below, compiled)
+                except ValueError as error:
+                    reason = f"{path} is damaged ({error})"
+                    raise InvalidEnvironment(self.root, reason) from error
                 if after != before:
                     self.files[path] = ExportedFile(content=after.encode("utf-8"))
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel import integrity, linkage
+from commonwheel import holdings, integrity, linkage
+from commonwheel.damage import Damage, Fault, Look, Reading
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidRegistry, InvalidStore
+from commonwheel.holdings import Holding
 from commonwheel.install import Progress
-from commonwheel.integrity import Damage, Fault, Look, Reading
-from commonwheel.linkage import Holder
+from commonwheel.reading import read
 from commonwheel.store import Store
 
 VERIFYING = "verifying"
@@ -67,11 +68,11 @@ def verify_store(
     :raises InvalidStore: a store cannot be read
     """
     stores = (store, *store.below)
-    held: dict[Path, list[Holder]] = {}
+    held: dict[Path, list[Holding]] = {}
     damages: list[Damage] = []
     for each in stores:
         try:
-            for identifier, found in linkage.holders(each).items():
+            for identifier, found in holdings.of_store(each).items():
                 held[each.folder_of(identifier)] = found
         except InvalidRegistry as error:
             path = f"environments/{error.path.name}"
@@ -97,42 +98,42 @@ def verify_environment(
 
     :raises OSError: the environment cannot be read
     """
-    roots = linkage.entries_of(environment)
+    roots = holdings.entries_of(environment)
     verifying = _Verifying(roots, environment, quick, progress)
     damages = verifying.run()
     damages += _other_hashes(_own(environment))
-    held: dict[Path, list[Holder]] = {}
+    held: dict[Path, list[Holding]] = {}
     broken = {each.place for each in damages}
     for folder in dict.fromkeys(r.parent.parent for r in roots if r in broken):
         held |= _holders(folder)
     return verifying.result(damages, held)
 
 
-def _own(environment: Environment) -> dict[Path, list[Holder]]:
+def _own(environment: Environment) -> dict[Path, list[Holding]]:
     """The entries that the environment holds, as the registry would tell of it."""
-    found: dict[Path, list[Holder]] = {}
+    found: dict[Path, list[Holding]] = {}
     for site in environment.sites:
-        for each in linkage.read_links(site)[0]:
-            holder = Holder(environment.scheme.data, site, each)
-            found.setdefault(each.entry, []).append(holder)
+        for each in holdings.read_links(site)[0]:
+            holding = Holding(environment.scheme.data, site, each)
+            found.setdefault(each.entry, []).append(holding)
     return found
 
 
-def _need(found: Iterable[Holder]) -> bool:
+def _need(found: Iterable[Holding]) -> bool:
     return any(each.manifest.is_linked for each in found)
 
 
-def _holders(folder: Path) -> dict[Path, list[Holder]]:
+def _holders(folder: Path) -> dict[Path, list[Holding]]:
     """Who else holds the entries of a store; nobody that is known, if it is damaged."""
     try:
         store = Store(folder)
-        found = linkage.holders(store)
+        found = holdings.of_store(store)
     except (InvalidStore, InvalidRegistry):
         return {}  # `verify` of the store says so
     return {store.folder_of(identifier): each for identifier, each in found.items()}
 
 
-def _other_hashes(held: Mapping[Path, Sequence[Holder]]) -> Iterator[Damage]:
+def _other_hashes(held: Mapping[Path, Sequence[Holding]]) -> Iterator[Damage]:
     """Entries that are said to be of other wheels than environments were given."""
     for root, found in held.items():
         description = integrity.describe(root)
@@ -163,7 +164,7 @@ class _Verifying:
     def run(self) -> list[Damage]:
         """What is wrong; what somebody was just changing was looked at again."""
         self._progress(VERIFYING, 0, len(self._roots))
-        changed = list(integrity.read(self._readings(), self._count))
+        changed = list(read(self._readings(), self._count))
         found = [*self._damages, *changed]
         entries = frozenset(self._roots)
         broken = dict.fromkeys(each.place for each in found if each.place in entries)
@@ -190,7 +191,7 @@ class _Verifying:
         self._read += number
 
     def result(
-        self, damages: Iterable[Damage], held: Mapping[Path, Sequence[Holder]]
+        self, damages: Iterable[Damage], held: Mapping[Path, Sequence[Holding]]
     ) -> Verified:
         findings = tuple(
             Finding(each, _seeing(each, held.get(each.place, ()))) for each in damages
@@ -198,7 +199,7 @@ class _Verifying:
         return Verified(findings, self._entries, self._files, self._size, self._read)
 
 
-def _seeing(damage: Damage, found: Iterable[Holder]) -> tuple[Path, ...]:
+def _seeing(damage: Damage, found: Iterable[Holding]) -> tuple[Path, ...]:
     if damage.fault not in _SEEN or not damage.path.startswith(("tree/", "dist-info/")):
         return ()
     seeing = (each.environment for each in found if each.sees(damage.path))

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 from pathlib import Path
 
 from commonwheel import manifest
@@ -28,6 +30,10 @@ except Exception:
 # The path line is for tools that read .pth files and do not execute them, and for
 # imports without the runtime.
 _PATH_LINE = f"{manifest.VIEW}\n"
+_LINE = re.compile(r"^import sys; exec\((.+)\)$", re.MULTILINE)
+_CALL = re.compile(
+    r"_commonwheel\.install\(locals\(\)\.get\('sitedir'\), (.+)\)$", re.MULTILINE
+)
 _ENTRY = "_commonwheel:install\n"
 _RUNTIME = SOURCE.read_bytes()
 
@@ -49,6 +55,16 @@ def files(version: str, site: Path) -> dict[str, bytes]:
         start_up = {START_UP: _PATH_LINE, START_UP_ENTRY: _ENTRY}
     encoded = {name: text.encode("ascii") for name, text in start_up.items()}
     return {MODULE: _RUNTIME, **encoded}
+
+
+def home_of(start_up: str) -> Path | None:
+    """The folder that a start-up file was written for; None if it does not say that."""
+    line = _LINE.search(start_up)
+    try:
+        call = _CALL.search(ast.literal_eval(line[1])) if line is not None else None
+        return Path(ast.literal_eval(call[1])) if call is not None else None
+    except (ValueError, SyntaxError, TypeError):
+        return None  # somebody has edited it
 
 
 def bytecode_name(cache_tag: str) -> str:

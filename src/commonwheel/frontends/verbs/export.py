@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from commonwheel import archive, files
+from commonwheel import archive, bytecode, files
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.link_mode import LinkMode
@@ -61,7 +61,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         type=Path,
         metavar="FILE",
         help="write an archive instead of a folder: .tar, .tar.gz or .tar.zst; the same "
-        "environment gives the same bytes",
+        "environment gives the same bytes, from Python 3.11 on",
     )
     verb.add_argument(
         "--python",
@@ -114,6 +114,9 @@ def run(asked: Arguments) -> int:
         with_bytecode=not asked.no_bytecode,
     )
     if asked.archive is not None:
+        if not (asked.no_bytecode or bytecode.is_reproducible(environment.version)):
+            said = "not the same each time; --no-bytecode leaves it out"
+            arguments.complain("warning", f"bytecode of {environment} is {said}")
         _write_archive(export, asked.archive, asked.prefix)
     else:
         with arguments.progress() as progress:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from commonwheel import archive
+from commonwheel import archive, bytecode
 from commonwheel.environment import Environment
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
@@ -41,7 +41,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         description="Make a store of just what an environment or a lock needs, to be put "
         "under others in a chain: COMMONWHEEL_STORE=~/own:/mnt/layer. DEST is a folder, "
         "or a file: .squashfs or .erofs to be mounted, .tar, .tar.gz or .tar.zst for the "
-        "image of a container. The same entries give the same bytes.",
+        "image of a container. From Python 3.11 on the same entries give the same bytes.",
     )
     verb.add_argument(
         "--python",
@@ -85,6 +85,9 @@ def run(asked: Arguments) -> int:
     compiler = compiler_of(environment)
     assert compiler is not None, "only a foreign Python has none"
     target = asked.destination.absolute()
+    if archive.is_archive(target) and not bytecode.is_reproducible(environment.version):
+        said = "so this file is another each time"
+        arguments.complain("warning", f"bytecode of {environment} varies, {said}")
     with arguments.progress() as progress:
         layer.write_layer(
             wanted,

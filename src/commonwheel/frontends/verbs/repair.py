@@ -14,7 +14,9 @@ from commonwheel.frontends import settings
 from commonwheel.frontends.host_pip import HostPip
 from commonwheel.frontends.verbs import arguments, subject
 from commonwheel.maintenance import repair
-from commonwheel.maintenance.repair import Outcome, RepairPlan, Sources
+from commonwheel.maintenance.mending import interpreter
+from commonwheel.maintenance.mending.plan import Outcome, RepairPlan
+from commonwheel.maintenance.mending.sources import Sources
 from commonwheel.store import Store
 
 
@@ -98,7 +100,7 @@ def _wanted(asked: Arguments) -> Store | Environment:
         folder = Path(os.environ["VIRTUAL_ENV"])
     if folder is not None and (folder / "pyvenv.cfg").is_file():
         if asked.python is not None and not asked.dry_run:
-            repair.renew_interpreter(folder, asked.python)
+            interpreter.renew(folder, asked.python)
         elif _is_gone(folder):
             way_out = f"commonwheel repair {folder} --python PY"
             reason = f"its interpreter is gone; give it another one: {way_out}"
@@ -136,6 +138,11 @@ def _planned(plan: RepairPlan) -> Iterator[str]:
     )
     yield from (f"would renew the runtime: {each}" for each in plan.renew)
     yield from (f"would remove {each.place / each.path}" for each in plan.left)
+    if plan.former is not None:
+        places = " or ".join(map(str, plan.former.places))
+        yield from (
+            f"would renew {each}: it names {places}" for each in plan.former.files
+        )
     yield from (f"would leave {each}" for each in plan.kept)
 
 

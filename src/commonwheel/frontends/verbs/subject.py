@@ -8,7 +8,7 @@ from pathlib import Path
 from commonwheel.environment import Environment
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
-from commonwheel.linkage import read_links
+from commonwheel.holdings import read_links
 from commonwheel.store import Store
 
 
