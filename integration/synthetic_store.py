@@ -13,6 +13,8 @@ import random
 import sys
 from pathlib import Path
 
+from commonwheel import filesystem
+
 FOLDERS = ("environments", "runs", "unused", "trash", "tmp", "locks", "runtime")
 
 
@@ -64,7 +66,7 @@ def _environment(folder: Path, store: Path, held: list[str]) -> None:
         "format": 1,
         "environment": str(folder),
         "sites": [str(site)],
-        "device": site.stat().st_dev,
+        "filesystem": filesystem.identity(site),
         "since": "2026-01-01T00:00:00Z",
     }
     registry = store / "environments"

@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from commonwheel import registry
+from commonwheel import filesystem
 from commonwheel.environment import Environment
 from commonwheel.errors import (
     InvalidRegistry,
@@ -38,8 +38,8 @@ from faults import fault
 from occupants import DAY, HOUR, is_whole, link, linked, pass_time, put, state, unlink
 
 NOW = Rules(grace=0)
-ELSEWHERE = 99
-"""The number of a device that is not this one."""
+ELSEWHERE = "elsewhere"
+"""The name of a filesystem that is not this one."""
 
 
 def freed(done: Collected) -> list[str]:
@@ -191,7 +191,7 @@ class TestOutOfReach:
         (one,) = link(store, environment, "one")
         (record,) = (store.root / "environments").glob("*.json")
         fields = json.loads(record.read_text())
-        record.write_text(json.dumps(fields | {"device": ELSEWHERE}))
+        record.write_text(json.dumps(fields | {"filesystem": ELSEWHERE}))
         shutil.rmtree(environment.scheme.data)
         return one
 
@@ -598,11 +598,11 @@ class Life(RuleBasedStateMachine):
         self.away: float | None = None
         """For how long the disk has not been mounted, if it is not."""
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(registry, "_device", self.device)
+        self.patch.setattr(filesystem, "identity", self.filesystem)
 
-    def device(self, path: Path) -> int:
+    def filesystem(self, path: Path) -> str:
         on_disk = str(path).startswith(f"{self.disk}/")
-        return ELSEWHERE if on_disk and self.away is None else 1
+        return ELSEWHERE if on_disk and self.away is None else "here"
 
     def environment(self, name: str) -> Environment | None:
         """One that is there, or can be made."""
@@ -629,11 +629,6 @@ class Life(RuleBasedStateMachine):
         environment = self.environment(name)
         if environment is not None:
             link(self.store, environment, entry)
-            for record in (self.store.root / "environments").glob("*.json"):
-                fields = json.loads(record.read_text())
-                on_disk = fields["environment"].startswith(f"{self.disk}/")
-                device = ELSEWHERE if on_disk else 1
-                record.write_text(json.dumps(fields | {"device": device}))
 
     @rule(name=environments, entry=names)
     def uninstall(self, name: str, entry: str) -> None:

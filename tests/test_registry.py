@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonwheel import manifest
+from commonwheel import filesystem, manifest
 from commonwheel import registry as registry_module
-from commonwheel.environment import Environment
+from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import InvalidRegistry, InvalidStore
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
@@ -25,6 +26,16 @@ from conftest import make_environment
 from occupants import link, unlink
 
 LINKS = LinkMode.MANIFEST
+
+
+def at(folder: Path, made: Environment) -> Environment:
+    """The environment ``made``, by another path."""
+    before = made.scheme
+    names = ("purelib", "platlib", "scripts", "headers", "data")
+    folders = {
+        name: folder / getattr(before, name).relative_to(before.data) for name in names
+    }
+    return replace(made, scheme=Scheme(**folders))
 
 
 @pytest.fixture
@@ -48,7 +59,7 @@ def test_what_is_remembered_is_found(
 ) -> None:
     assert root.environment == environment.scheme.data
     assert root.sites == environment.sites
-    assert root.device == os.stat(environment.sites[0]).st_dev
+    assert root.filesystem == filesystem.identity(environment.sites[0])
     assert registry.knows(environment)
     assert registry.noted(root) == dict.fromkeys(held, LINKS)
 
@@ -110,18 +121,75 @@ def test_one_whose_disk_is_not_there_is_out_of_reach(
     registry: Registry, environment: Environment, held: list[str], root: Root
 ) -> None:
     fields = json.loads(root.record.read_text())
-    root.record.write_text(json.dumps(fields | {"device": root.device + 1}))
+    root.record.write_text(json.dumps(fields | {"filesystem": "another"}))
     shutil.rmtree(environment.scheme.data)
     (again,) = registry.roots()
     for sight in (registry.look(again), registry.glance(again)):
         assert (sight.state, set(sight.entries)) == (State.UNREACHABLE, set(held))
 
 
-def test_a_device_that_has_another_number_now_is_noted(
+def test_one_that_goes_on_under_the_same_path_elsewhere_is_there(
+    store: Store, tmp_path: Path
+) -> None:
+    """Releases, one of which is `current`."""
+    current = tmp_path / "current"
+    made = make_environment(tmp_path / "1/venv")
+    current.symlink_to("1")
+    environment = at(current / "venv", made)
+    held = link(store, environment, "one")
+    shutil.copytree(tmp_path / "1", tmp_path / "2", symlinks=True)
+    current.unlink()
+    current.symlink_to("2")
+    shutil.rmtree(tmp_path / "1")
+    (root,) = store.registry.roots()
+    for sight in (store.registry.look(root), store.registry.glance(root)):
+        assert (sight.state, set(sight.entries)) == (State.PRESENT, set(held))
+
+
+def test_one_whose_manifests_are_gone_from_below_its_links_is_not_known(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    site = environment.sites[0]
+    (site / manifest.VIEW).mkdir(exist_ok=True)
+    (site / manifest.VIEW / "one.py").symlink_to("/store/entries/one/tree/one.py")
+    shutil.rmtree(site / manifest.LINKS)
+    sight = registry.look(root)
+    assert (sight.state, set(sight.entries)) == (State.UNREADABLE, set(held))
+
+
+@pytest.mark.parametrize("content", ["{", "", '{"format": 1, "sites": "abc"}'])
+def test_a_damaged_record_is_written_anew_by_its_environment(
+    registry: Registry,
+    environment: Environment,
+    held: list[str],
+    root: Root,
+    content: str,
+) -> None:
+    root.record.write_text(content)
+    assert not registry.knows(environment)
+    with pytest.raises(InvalidRegistry, match="commonwheel status"):
+        list(registry.roots())
+    registry.remember(environment, [])
+    assert list(registry.roots()) == [root]
+
+
+def test_everybody_may_read_what_is_needed(
+    store: Store, environment: Environment
+) -> None:
+    before = os.umask(0o077)
+    try:
+        link(store, environment, "one")
+    finally:
+        os.umask(before)
+    for path in (store.root / "environments").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_filesystem_that_has_another_number_now_is_noted(
     registry: Registry, root: Root
 ) -> None:
     fields = json.loads(root.record.read_text())
-    root.record.write_text(json.dumps(fields | {"device": root.device + 1}))
+    root.record.write_text(json.dumps(fields | {"filesystem": "another"}))
     (other,) = registry.roots()
     registry.settle(other, registry.look(other).entries)
     assert list(registry.roots()) == [root]
@@ -172,7 +240,7 @@ def test_one_with_a_damaged_manifest_holds_what_it_held(
         ("a.json", "{"),
         ("a.json", "[]"),
         ("a.json", '{"format": 2}'),
-        ("a.json", '{"format": 1, "sites": [], "environment": "/e", "device": 1}'),
+        ("a.json", '{"format": 1, "sites": [], "environment": "/e", "filesystem": "1"}'),
         ("a.json", '{"format": 1, "sites": ["/e"], "environment": "/e"}'),
         ("moved-a", "relative\n"),
         ("moved-a", ""),

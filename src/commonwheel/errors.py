@@ -101,8 +101,8 @@ class InvalidRegistry(CommonwheelError):
     def __str__(self) -> str:
         return (
             f"{self.path} cannot be read: {self.reason}; as long as it is there nothing"
-            " can be collected. Remove it if its environment is gone; else run"
-            " `commonwheel doctor` on that environment"
+            " can be collected. Its environment writes it anew when `commonwheel status"
+            " ENV` is run on it; if that is gone, remove the file"
         )
 
 
@@ -117,8 +117,8 @@ class NothingRegistered(CommonwheelError):
     def __str__(self) -> str:
         entries = "1 entry" if self.entries == 1 else f"{self.entries:,} entries"
         return (
-            f"no environment is registered in the store {self.path}, so nobody is known to"
-            f" use its {entries}; nothing was collected. If that is right, say --all"
+            f"no environment is registered in the store {self.path}, so nobody is known"
+            f" to use its {entries}; nothing was collected. If that is right, say --all"
         )
 
 

@@ -177,6 +177,14 @@ def read_entries(site: Path) -> Iterator[tuple[str, LinkMode]]:
             yield entry.decode("utf-8", "surrogateescape"), _MODES[mode]
 
 
+def is_lost(site: Path) -> bool:
+    """Whether the folder of manifests is gone from below links that are still there."""
+    view = site / VIEW
+    if (site / LINKS).is_dir() or not view.is_dir():
+        return False
+    return any(path.is_symlink() for path in view.iterdir())
+
+
 def _read(
     site: Path, without: Collection[str], having: bytes = b""
 ) -> dict[str, Manifest]:

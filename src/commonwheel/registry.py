@@ -27,13 +27,15 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from commonwheel import files, manifest
+from commonwheel import files, filesystem, manifest
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidRegistry, InvalidStore, explain
 from commonwheel.link_mode import LinkMode
 
 _FORMAT = 1
 _MOVED = "moved-"
+_FOR_ALL = 0o644
+"""Permission bits: whoever may collect must know what everybody needs."""
 _MODES = {mode.value: mode for mode in LinkMode}
 
 
@@ -45,9 +47,9 @@ class Root:
     environment: Path
     """What a person calls it."""
     sites: tuple[Path, ...]
-    """Its site-packages folders."""
-    device: int
-    """Of the filesystem that it was on (``st_dev``)."""
+    """Its site-packages folders, without links, and as they were called."""
+    filesystem: str
+    """That it was on (:func:`commonwheel.filesystem.identity`)."""
     record: Path
     """Where that is written."""
 
@@ -97,12 +99,13 @@ class Registry:
             return
         root = _root(environment, self._folder)
         try:
-            if not root.record.exists():
-                content = json.dumps(_fields(root), indent=1) + "\n"
-                files.write_atomically(root.record, content.encode("utf-8"), 0o644)
+            if not _is_recorded(root):
+                _write(root)
             lines = "".join(f"{name} {mode.value}\n" for name, mode in entries)
             # one write to the end: whoever else writes there, lines never mix
             with open(_beside(root, "entries"), "ab", buffering=0) as file:
+                if not file.tell():
+                    os.chmod(file.fileno(), _FOR_ALL)  # whatever the umask is
                 file.write(lines.encode("utf-8"))
             _beside(root, "missing").unlink(missing_ok=True)
         except OSError as error:
@@ -110,7 +113,7 @@ class Registry:
 
     def knows(self, environment: Environment) -> bool:
         """Whether ``environment`` is registered where it is now."""
-        return _root(environment, self._folder).record.exists()
+        return _is_recorded(_root(environment, self._folder))
 
     def roots(self) -> Iterator[Root]:
         """All environments that are registered.
@@ -134,9 +137,10 @@ class Registry:
                     yield _decode(path)
             except FileNotFoundError:
                 continue  # forgotten meanwhile
-            except (OSError, ValueError, LookupError, TypeError) as error:
-                reason = explain(error) if isinstance(error, OSError) else str(error)
-                raise InvalidRegistry(path, reason) from error
+            except OSError as error:
+                raise InvalidRegistry(path, explain(error)) from error
+            except ValueError as error:
+                raise InvalidRegistry(path, str(error)) from error
 
     def noted(self, root: Root) -> dict[str, LinkMode]:
         """What an environment held, as far as was noted; it is not looked at.
@@ -194,7 +198,7 @@ class Registry:
         return Sight(state, self.noted(root))
 
     def settle(self, root: Root, entries: Mapping[str, LinkMode]) -> None:
-        """Note what an environment holds now, nothing else, and the device it is on.
+        """Note what an environment holds now, nothing else, and what it lies on.
 
         As far as that is possible. To be called while nobody else uses the store.
 
@@ -204,10 +208,9 @@ class Registry:
             root = self._take_in(root)
         path = _beside(root, "entries")
         try:
-            device = _device(root.sites[0])
-            if device != root.device:  # some are numbered anew each time they are mounted
-                content = json.dumps(_fields(replace(root, device=device)), indent=1)
-                files.write_atomically(root.record, f"{content}\n".encode(), 0o644)
+            lies_on = filesystem.identity(root.sites[0])
+            if lies_on != root.filesystem:  # some are numbered anew when they are mounted
+                _write(replace(root, filesystem=lies_on))
             if self.noted(root) != entries:
                 lines = "".join(
                     f"{name} {mode.value}\n" for name, mode in entries.items()
@@ -220,17 +223,11 @@ class Registry:
     def _take_in(self, root: Root) -> Root:
         """Make a record of what an environment has said of itself at its start."""
         site = root.sites[0]
-        taken = Root(
-            _identifier(site),
-            root.environment,
-            root.sites,
-            os.stat(site).st_dev,
-            self._folder / f"{_identifier(site)}.json",
-        )
-        content = json.dumps(_fields(taken), indent=1) + "\n"
+        name = _identifier(site)
+        taken = replace(root, id=name, record=self._folder / f"{name}.json")
         try:
             if not taken.record.exists():
-                files.write_atomically(taken.record, content.encode("utf-8"), 0o644)
+                _write(taken)
             root.record.unlink()
         except OSError:
             pass  # its own note stays, and is as good
@@ -289,15 +286,15 @@ def stores_of(environment: Environment) -> dict[Path, list[tuple[str, LinkMode]]
 
 
 def _root(environment: Environment, folder: Path) -> Root:
-    site = _real(environment.sites[0])
-    while not site.exists():
-        site = site.parent
     identifier = _identifier(environment.sites[0])
+    # By both names: with a link above it an environment can go on under the same path
+    # elsewhere, and with another link be found where it is under another one.
+    named = (Path(os.path.abspath(each)) for each in environment.sites)
     return Root(
         identifier,
         environment.scheme.data,
-        tuple(_real(each) for each in environment.sites),
-        site.stat().st_dev,
+        tuple(dict.fromkeys((*map(_real, environment.sites), *named))),
+        filesystem.identity(environment.sites[0]),
         folder / f"{identifier}.json",
     )
 
@@ -310,25 +307,52 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _fields(root: Root) -> dict[str, object]:
-    return {
+def _write(root: Root) -> None:
+    """Write a record; it is on the disk before anything depends on it.
+
+    :raises OSError: the store cannot be written
+    """
+    fields = {
         "format": _FORMAT,
         "environment": os.path.abspath(root.environment),
         "sites": [str(site) for site in root.sites],
-        "device": root.device,
+        "filesystem": root.filesystem,
         "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    content = json.dumps(fields, indent=1) + "\n"
+    files.write_atomically(root.record, content.encode("utf-8"), _FOR_ALL)
+
+
+def _is_recorded(root: Root) -> bool:
+    """Whether there is a record, and it can be read."""
+    try:
+        _decode(root.record)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _decode(path: Path) -> Root:
+    """What a record says.
+
+    :raises ValueError: it is none, or of another commonwheel
+    :raises OSError: it cannot be read
+    """
     found = json.loads(path.read_text("utf-8"))
-    if found["format"] != _FORMAT:
-        raise ValueError("a newer commonwheel wrote it")
-    sites = tuple(Path(each) for each in found["sites"])
-    if not sites:
-        raise ValueError("it names no folder")
-    environment = Path(found["environment"])
-    return Root(path.stem, environment, sites, int(found["device"]), path)
+    try:
+        if found["format"] != _FORMAT:
+            raise ValueError("another commonwheel wrote it")
+        sites = tuple(found["sites"])
+        told = (found["environment"], found["filesystem"], *sites)
+    except (LookupError, TypeError) as error:
+        raise ValueError("it is damaged") from error
+    if not sites or not all(isinstance(each, str) for each in told):
+        raise ValueError("it is damaged")
+    if not all(map(os.path.isabs, sites)):
+        raise ValueError("it is damaged")
+    environment, lies_on, *_ = told
+    paths = tuple(map(Path, sites))
+    return Root(path.stem, Path(environment), paths, lies_on, path)
 
 
 def _moved(path: Path) -> Root:
@@ -340,7 +364,9 @@ def _moved(path: Path) -> Root:
         (each for each in site.parents if (each / "pyvenv.cfg").exists()), site
     )
     # on whichever filesystem it is: should it go, that is what was removed
-    return Root(path.name, environment, (_real(site),), _device(site), path)
+    lies_on = filesystem.identity(site)
+    sites = tuple(dict.fromkeys((_real(site), site)))
+    return Root(path.name, environment, sites, lies_on, path)
 
 
 def _beside(root: Root, kind: str) -> Path:
@@ -363,8 +389,14 @@ def _held(site: Path) -> dict[str, LinkMode]:
     """The entries that the links in a site-packages folder lead to.
 
     The name of an entry is enough: a store may be seen under another path from there.
+
+    :raises ValueError: what it holds cannot be told
+    :raises OSError: it cannot be read
     """
-    return dict(manifest.read_entries(site))
+    held = dict(manifest.read_entries(site))
+    if not held and manifest.is_lost(site):
+        raise ValueError("it has links and no link manifests")
+    return held
 
 
 def _lay_here(root: Root) -> bool:
@@ -373,15 +405,4 @@ def _lay_here(root: Root) -> bool:
     A folder of a disk that is not mounted is on another filesystem than the environment
     was, or on none.
     """
-    return any(_device(site) == root.device for site in root.sites)
-
-
-def _device(path: Path) -> int:
-    """Of the filesystem that a path is on, or would be."""
-    while True:
-        try:
-            return os.stat(path).st_dev
-        except (FileNotFoundError, NotADirectoryError):
-            path = path.parent
-        except OSError:
-            return -1
+    return any(filesystem.identity(site) == root.filesystem for site in root.sites)

@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -263,33 +264,42 @@ def _old_runs(folder: Path, now: float, rules: Rules) -> Iterator[Path]:
 def _carry_out(plan: Plan, store: Store) -> list[str]:
     """Do what was planned; returns the entries that somebody else has to take out.
 
+    In the store of a team everybody takes out, and off the list, what is their own.
     Whatever stops it, doing it again is right.
     """
-    registry, disposal = store.registry, store.disposal
-    forgotten = {each.root.id for each in plan.forgotten}
-    for each in plan.holders:
-        if not each.is_away and each.root.id not in forgotten:
-            if each.missing is not None:
-                registry.note_present(each.root)
-            if each.sight.state is State.PRESENT:
-                registry.settle(each.root, each.sight.entries)
-    for each in plan.missing:
-        registry.note_missing(each.root)
+    disposal = store.disposal
+    _note_holders(plan, store.registry)
     disposal.take_back(plan.taken_back)
     for name in plan.note:
         disposal.note(name)
     for run in plan.runs:
-        disposal.bury(run)
+        with suppress(PermissionError):
+            disposal.bury(run)
     refused: list[str] = []
     for entry in plan.free:
         try:
             disposal.take_out(entry.name)
         except PermissionError:
-            refused.append(entry.name)  # another member's, in the store of a team
+            refused.append(entry.name)
     # Only now: as long as an environment is on the list, it is known what it held.
     for each in plan.forgotten:
-        registry.forget(each.root)
+        with suppress(PermissionError):
+            store.registry.forget(each.root)
     return refused
+
+
+def _note_holders(plan: Plan, registry: Registry) -> None:
+    """Note which environments are there, and what they hold."""
+    forgotten = {each.root.id for each in plan.forgotten}
+    for each in plan.holders:
+        if not each.is_away and each.root.id not in forgotten:
+            if each.missing is not None:
+                with suppress(PermissionError):
+                    registry.note_present(each.root)
+            if each.sight.state is State.PRESENT:
+                registry.settle(each.root, each.sight.entries)
+    for each in plan.missing:
+        registry.note_missing(each.root)
 
 
 def _remove(buried: list[Path], progress: Progress) -> Iterator[Path]:
