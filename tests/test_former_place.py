@@ -217,14 +217,22 @@ def test_what_cannot_be_quoted_stays_and_is_named(made: Path, tmp_path: Path) ->
     name = "activate.nu"
     text = f"let virtual_env = r#'{made}'#"
     (made / "bin" / name).write_text(text)
-    path = made.rename(tmp_path / "with a blank")
+    path = made.rename(tmp_path / "it's $HOME")
     ((what, way_out),) = mend(of_interpreter(path)).broken
     assert name in what
     assert str(path) in way_out
     assert (path / "bin" / name).read_text() == text
     assert said(path / "bin/direct") == str(path)
-    again = path.rename(tmp_path / "without")
-    assert mend(of_interpreter(again)).broken == []
+
+
+def test_what_is_quoted_goes_on_being_quoted(made: Path, tmp_path: Path) -> None:
+    text = "let virtual_env = r#'{}'# \"{}\""
+    (made / "bin/activate.nu").write_text(text.format(made, made))
+    for name in ("with a blank", "without"):
+        path = made.rename(tmp_path / name)
+        assert mend(of_interpreter(path)).broken == []
+        assert (path / "bin/activate.nu").read_text() == text.format(path, path)
+        made = path
 
 
 def test_it_is_all_or_nothing(template: Path, tmp_path: Path) -> None:

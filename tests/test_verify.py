@@ -73,6 +73,20 @@ def test_all_of_a_chain_is_verified(
     assert found.damage.place == below.root
 
 
+def test_what_an_environment_takes_from_another_store_is_not_missing_here(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    other = write_wheel(tmp_path / "wheels", {"two.py": ""}, "two")
+    layer = Store(tmp_path / "layer")
+    place = make_environment(tmp_path / "place")
+    install_wheels([WheelRequest(other)], place, layer)
+    chain = Store(store.root, layer.root)
+    one = tmp_path / "wheels/one-1.0-py3-none-any.whl"
+    install_wheels([WheelRequest(one)], place, chain)
+    for each in (store, layer, chain):
+        assert verify_store(each).findings == ()
+
+
 def test_a_leaked_edit_names_the_environments_that_see_it(
     store: Store, entry: Entry, wheel: Path, tmp_path: Path
 ) -> None:

@@ -59,11 +59,24 @@ def of_store(store: Store) -> dict[str, list[Holding]]:
     for root in store.registry.roots():
         if store.registry.look(root).state is State.PRESENT:
             for site, each in _manifests(root):
+                if not _is_of(store, each.entry):
+                    continue
                 holding = Holding(root.environment, site, each)
                 held = found.setdefault(each.entry.name, [])
                 if all(other.site != site for other in held):
                     held.append(holding)
     return found
+
+
+def _is_of(store: Store, entry: Path) -> bool:
+    """Whether a manifest speaks of an entry of ``store``, not of another one.
+
+    A store that was moved, or is seen under another path, is not where manifests say.
+    """
+    told = entry.parent.parent
+    if os.path.realpath(told) == os.path.realpath(store.root):
+        return True
+    return not os.path.exists(told) and store.folder_of(entry.name).is_dir()
 
 
 def _manifests(root: Root) -> Iterator[tuple[Path, Manifest]]:

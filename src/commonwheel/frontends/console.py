@@ -162,9 +162,8 @@ def store_summary(status: StoreStatus) -> Iterator[str]:
         f"{decimal(status.bytes_saved)} and {_count(status.inodes_saved, 'inode')} saved"
     )
     yield (
-        f"commonwheel gc would free {decimal(status.free.bytes)} in "
-        f"{_number(status.free.entries)} now, by what was noted: gc looks"
-        " into every environment, this has not"
+        f"gc would free {decimal(status.free.bytes)} in {_number(status.free.entries)}"
+        " now, going by what was noted"
     )
 
 

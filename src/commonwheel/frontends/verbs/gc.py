@@ -58,7 +58,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         type=_duration,
         metavar="TIME",
         help="free only what has been unused for longer than that; also environments "
-        "made for running programs, else after 30d",
+        "made for running programs (else after 30d), though one may still run",
     )
     verb.add_argument(
         "--max-size",

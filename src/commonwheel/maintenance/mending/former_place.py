@@ -35,6 +35,8 @@ _ACTIVATED = re.compile(
 _INTERPRETER = re.compile(r"(python|pypy)[\d.]*")
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 """What hashes of RECORD are made with."""
+_TAME = re.compile(r"[\w./+@=:, -]+")
+"""A path that means the same between quotation marks of all shells."""
 _QUOTED = ("activate", "activate.csh", "activate.fish")
 """Files of shells that take the quotation marks of :func:`shlex.quote`."""
 
@@ -179,13 +181,17 @@ def _activating(
     named = rb"(?<![\w./%+@~-])" + places + rb"(?![\w.%+@~-])"
     if shlex.quote(here) == here:
         return re.sub(named, lambda _: os.fsencode(here), content)
-    bare = rb"(?<![\w./%+@~'\"-])" + places + rb"(?![\w./%+@~'\"-])"
-    words = rb"'" + places + rb"'|\"" + places + rb"\"|" + bare
-    quoted = os.fsencode(shlex.quote(here))
-    new, number = re.subn(words, lambda _: quoted, content)
-    if number == len(re.findall(named, content)) and (name in _QUOTED or not number):
-        return new
-    return None
+    if name in _QUOTED:
+        bare = rb"(?<![\w./%+@~'\"-])" + places + rb"(?![\w./%+@~'\"-])"
+        words = rb"'" + places + rb"'|\"" + places + rb"\"|" + bare
+        quoted = os.fsencode(shlex.quote(here))
+        new, number = re.subn(words, lambda _: quoted, content)
+    elif _TAME.fullmatch(here):
+        words = rb"(?<=')" + places + rb"(?=')|(?<=\")" + places + rb"(?=\")"
+        new, number = re.subn(words, lambda _: os.fsencode(here), content)
+    else:
+        new, number = content, 0
+    return new if number == len(re.findall(named, content)) else None
 
 
 def _of_links(environment: Environment) -> set[Path]:
