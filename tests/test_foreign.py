@@ -73,7 +73,7 @@ def test_its_markers_are_those_of_such_an_interpreter() -> None:
 
 
 def test_its_folders_are_those_of_such_an_interpreter(tmp_path: Path) -> None:
-    python = Path(sys._base_executable)  # type: ignore[attr-defined]
+    python = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
     for known, told in (
         (environment.of_target(python, tmp_path), this_python().in_target(tmp_path)),
         (environment.of_prefix(python, tmp_path), this_python().in_prefix(tmp_path)),

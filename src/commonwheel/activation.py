@@ -214,15 +214,23 @@ def _version(name: str) -> str | None:
         return None
 
 
+_LIBRARY = ("stdlib", "platstdlib")
+
+
 def _add(sites: Iterable[Path]) -> None:
     """Put folders onto :data:`sys.path`, where site-packages begin.
 
+    That is after the standard library, even if PYTHONPATH names site-packages before it.
     Their start-up files are run, as at the start of an interpreter: the runtime is one.
     """
     before = list(sys.path)
+    real = [os.path.realpath(each) for each in before]
+    library = {os.path.realpath(sysconfig.get_path(name)) for name in _LIBRARY}
+    library |= {os.path.join(each, "lib-dynload") for each in library}
+    first = max((n + 1 for n, each in enumerate(real) if each in library), default=0)
     own = {os.path.realpath(each) for each in _site_packages()}
-    places = [n for n, each in enumerate(before) if os.path.realpath(each) in own]
-    place = min(places, default=len(before))
+    places = (n for n, each in enumerate(real) if each in own and n >= first)
+    place = min(places, default=first or len(before))
     for each in sites:
         site.addsitedir(str(each))
     added = [each for each in sys.path if each not in before]
