@@ -25,7 +25,7 @@ import packaging
 import pytest
 
 import commonwheel
-from commonwheel import files
+from commonwheel import files, store_folder
 from commonwheel import store as store_module
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
@@ -294,19 +294,19 @@ class TestRemembering:
 
     @pytest.fixture(autouse=True)
     def _settled(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(store_module, "_SETTLED", -1.0)
+        monkeypatch.setattr(store_folder, "_SETTLED", -1.0)
 
     @pytest.fixture
     def hashed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Grows with every wheel file that is read."""
         calls: list[int] = []
-        of = store_module.digests.of
+        of = store_folder.digests.of
 
         def count(*given: Any) -> object:
             calls.append(1)
             return of(*given)
 
-        monkeypatch.setattr(store_module.digests, "of", count)
+        monkeypatch.setattr(store_folder.digests, "of", count)
         return calls
 
     def test_same_file(
@@ -337,7 +337,7 @@ class TestRemembering:
         compiler: Compiler,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(store_module, "_SETTLED", 3600.0)
+        monkeypatch.setattr(store_folder, "_SETTLED", 3600.0)
         store.add(path, compiler, remember=True)
         assert not (store.root / "wheels").exists()
 

@@ -10,7 +10,8 @@ from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.maintenance.status import EnvironmentStatus, status
 from commonwheel.maintenance.store_status import StoreStatus, store_status
-from commonwheel.store import Store, is_store
+from commonwheel.store import Store
+from commonwheel.store_folder import is_store
 
 
 class Arguments(argparse.Namespace):

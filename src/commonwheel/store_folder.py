@@ -1,0 +1,378 @@
+"""The folder of a store: the only module that knows its layout.
+
+::
+
+    STORE/
+      format                       the version of this layout, "1"
+      entries/NAME-VERSION-HASH8/  one unpacked wheel, complete as soon as it is there
+                                   (see :mod:`commonwheel.entry_folder`)
+      environments/                who uses it, see :mod:`commonwheel.registry`
+      runs/KEY/                    an environment made for programs to run in, as a lock
+                                   says; its file "used" was touched when it was used last
+      unused/ENTRY                 no environment held it when somebody looked; since when
+      trash/                       entries that were taken out, being removed
+      tmp/                         entries being made
+      locks/                       at most 256 lock files, by the hash's first digits, and
+                                   as many for runs/; and those of
+                                   :mod:`commonwheel.occupancy`
+      runtime/HASH.TAG.pyc         bytecode of the file that environments are given
+      wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
+      origins                      "SHA256 ENTRY": what else than its sha256 says which
+                                   wheel an entry is of, such as a commit, hashed
+      urls                         "SHA256 URL": where a wheel came from
+      sizes                        "ENTRY BYTES/INODES" of what each entry takes
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+from filelock import FileLock
+
+from commonwheel import digests, entry_folder, files
+from commonwheel.disposal import Disposal
+from commonwheel.entry import Entry
+from commonwheel.entry_folder import read_entry
+from commonwheel.errors import InvalidStore, explain
+from commonwheel.notes import Notes
+from commonwheel.occupancy import Occupancy
+from commonwheel.registry import Registry
+
+LAYOUT = "1"
+_SETTLED = 2.0
+"""Seconds after which a file's timestamps tell a later change of it apart; the largest
+timestamp step of a filesystem in use (FAT) is two."""
+
+_FOLDERS = (
+    *("entries", "environments", "runs", "unused", "trash", "tmp", "locks", "runtime"),
+)
+_NOTES = ("wheels", "origins", "urls", "sizes")
+_OF_A_TEAM = stat.S_ISGID | stat.S_IWGRP
+_TEAM_FILE = 0o664
+
+
+class StoreFolder:
+    """One store: its folders, who may change them, and how an entry gets into them."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at ``root``; it is made when the first entry is added.
+
+        :raises InvalidStore: there is something else, or a store of another layout
+        """
+        self.root = root
+        if "\n" in str(root):
+            raise InvalidStore(root, "there is a line break in its path")
+        folders = {name: root / name for name in _FOLDERS}
+        self.registry = Registry(folders["environments"])
+        self.disposal = Disposal(folders["entries"], folders["unused"], folders["trash"])
+        self._occupancy = Occupancy(root, folders["locks"])
+        self._notes = {name: Notes(root / name, self._prepare) for name in _NOTES}
+        try:
+            layout = (root / "format").read_text("ascii").strip()
+        except FileNotFoundError:
+            self._refuse_another_folder()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidStore(root, f"not readable ({error})") from error
+        else:
+            if layout != LAYOUT:
+                reason = f"its layout is {layout}, this commonwheel knows {LAYOUT}"
+                raise InvalidStore(root, f"{reason}; upgrade commonwheel")
+
+    def _refuse_another_folder(self) -> None:
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InvalidStore(self.root, explain(error)) from error
+        # Another process may be making the store; `format` is the last thing it makes.
+        if any(
+            n not in _FOLDERS and not n.startswith((".format.", "format")) for n in names
+        ):
+            raise InvalidStore(self.root, "it holds something else")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the store has been made."""
+        return (self.root / "format").exists()
+
+    @property
+    def takes_entries(self) -> bool:
+        """Whether the ``root`` is a store already, and one that can be written."""
+        return (self.root / "format").is_file() and can_be_written(self.root)
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the environments that programs are run in."""
+        return self.root / "runs"
+
+    def folder_of(self, identifier: str) -> Path:
+        """Where the entry named ``identifier`` is, or would be."""
+        return self.root / "entries" / identifier
+
+    def get(self, identifier: str) -> Entry | None:
+        """The entry named ``identifier``, or None if there is none.
+
+        :raises InvalidStore: it is there but cannot be read
+        """
+        return read_entry(self.root / "entries" / identifier)
+
+    def identifiers(self) -> list[str]:
+        """The names of the entries that there are now, without those of other stores.
+
+        :raises InvalidStore: the store cannot be read
+        """
+        try:
+            return sorted(os.listdir(self.root / "entries"))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InvalidStore(self.root, explain(error)) from error
+
+    def sizes(
+        self, identifiers: Iterable[str], *, noting: bool = True
+    ) -> dict[str, tuple[int, int]]:
+        """How many bytes the files of entries have, and how many inodes each takes.
+
+        What was not noted is counted, and noted if the store may be changed (``noting``).
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for identifier in identifiers:
+            size, _, inodes = self._notes["sizes"].get(identifier, "").partition("/")
+            if size.isdecimal() and inodes.isdecimal():
+                found[identifier] = int(size), int(inodes)
+            elif noting:
+                found[identifier] = self._note_size(self.root / "entries" / identifier)
+            else:
+                found[identifier] = entry_folder.measure(self.folder_of(identifier))
+        return found
+
+    def _note_size(self, root: Path) -> tuple[int, int]:
+        size, inodes = entry_folder.measure(root)
+        self._notes["sizes"].note(root.name, f"{size}/{inodes}")
+        return size, inodes
+
+    @contextmanager
+    def alone(self, patience: float) -> Iterator[None]:
+        """While this lasts, nobody else uses this store; waits ``patience`` seconds.
+
+        :raises StoreBusy: somebody used it all the time
+        :raises InvalidStore: it cannot be locked, or written
+        """
+        with self._writing():
+            self._prepare()
+            with self._occupancy.alone(patience):
+                yield
+
+    @contextmanager
+    def making_run(self, key: str) -> Iterator[Path]:
+        """The folder of the run environment ``key``, while nobody else makes it.
+
+        :raises InvalidStore: the store cannot be written
+        """
+        with self._writing():
+            self._prepare()
+            # not a lock of `_lock`, which adding an entry meanwhile would wait for
+            lock = self._lock(key, "run-")
+            lock.acquire()
+        try:
+            yield self.runs / key
+        finally:
+            lock.release()
+
+    def bury_leftovers(self, before: float) -> None:
+        """Take out what processes that were killed have left in ``tmp/``.
+
+        That is what nobody has the lock of, and was made before the time ``before``. To
+        be called while :meth:`alone`.
+
+        :raises OSError: it cannot be taken out
+        """
+        for path in sorted((self.root / "tmp").iterdir()):
+            if os.lstat(path).st_mtime < before:
+                try:
+                    with self._lock(path.name).acquire(blocking=False):
+                        self.disposal.bury(path)
+                except filelock.Timeout:
+                    continue  # somebody is at it
+
+    def close(self) -> None:
+        """Make this store one that is only read: a layer, for chains on other machines.
+
+        What only a store needs that grows is taken out, and nothing can be written.
+
+        :raises InvalidStore: that cannot be done
+        """
+        kept = ("entries", "runtime")
+        with self._writing():
+            for name in ("wheels", "sizes"):
+                (self.root / name).unlink(missing_ok=True)
+            StoreFolder(self.root).sizes(
+                self.identifiers()
+            )  # noted once each, and in order
+            for name in _FOLDERS:
+                if name not in kept and (self.root / name).is_dir():
+                    files.remove_tree(self.root / name)
+            for identifier in self.identifiers():
+                entry_folder.close(self.folder_of(identifier))
+            for path in self.root.iterdir():
+                mode = files.READ_ONLY_FOLDER if path.is_dir() else files.READ_ONLY_FILE
+                path.chmod(mode)
+            self.root.chmod(files.READ_ONLY_FOLDER)
+
+    def tidy_notes(self) -> None:
+        """Drop notes of what is not there any more, while :meth:`alone`."""
+        there = set(self.identifiers())
+        self._notes["origins"].keep(lambda _, identifier: identifier in there)
+        self._notes["sizes"].keep(lambda identifier, _: identifier in there)
+        digits = {_digits(identifier) for identifier in there}
+        for name in ("wheels", "urls"):
+            place = 1 if name == "wheels" else 0
+            self._notes[name].keep(lambda *pair, place=place: pair[place][:8] in digits)
+
+    def _replace(self, made: Path, identifier: str) -> Entry:
+        published = self.root / "entries" / identifier
+        if not os.path.lexists(published):
+            return self._publish(made, identifier)
+        files.sync_filesystem(made)
+        if not files.exchange(made, published):
+            self.disposal.take_out(identifier)
+            files.publish(made, published)
+        files.sync_folder(published.parent)
+        return self._published(published)
+
+    def _publish(self, made: Path, identifier: str) -> Entry:
+        """Make an entry that is complete visible, by a rename."""
+        published = self.root / "entries" / identifier
+        files.sync_filesystem(made)
+        files.publish(made, published)
+        files.sync_folder(published.parent)
+        return self._published(published)
+
+    def _published(self, root: Path) -> Entry:
+        self._note_size(root)
+        found = read_entry(root)
+        assert found is not None, root
+        return found
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InvalidStore(self.root, explain(error)) from error
+
+    def _prepare(self) -> None:
+        """Make the store's folders, private to the user, or for a team."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in _FOLDERS:
+            (self.root / name).mkdir(exist_ok=True)
+        if not (self.root / "format").exists():
+            if self._is_of_a_team:
+                self._open_to_the_team()
+            files.write_atomically(self.root / "format", f"{LAYOUT}\n".encode(), 0o644)
+
+    @property
+    def _is_of_a_team(self) -> bool:
+        """Whether the root was made with mode 2775, or 3775, for a group to write in."""
+        return self.root.stat().st_mode & _OF_A_TEAM == _OF_A_TEAM
+
+    def _open_to_the_team(self) -> None:
+        """Let the group write where the store grows, whatever the umask says.
+
+        Not into entries: these are read-only, and belong to who has made them. A sticky
+        root (3775) keeps each from renaming what is another's.
+        """
+        mode = stat.S_IMODE(self.root.stat().st_mode)
+        for name in _FOLDERS:
+            # all write to the lock files, which Linux may not allow in sticky folders:
+            # https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-regular
+            wanted = mode & ~stat.S_ISVTX if name == "locks" else mode
+            (self.root / name).chmod(wanted)
+        paths = (*self._occupancy.files, *(self.root / name for name in _NOTES))
+        for path in paths:
+            path.touch()
+            path.chmod(_TEAM_FILE)
+
+    def _lock(self, digest: str, of: str = "") -> FileLock:
+        path = self.root / "locks" / f"{of}{digest[:2]}.lock"
+        if self._is_of_a_team:
+            return FileLock(path, mode=_TEAM_FILE, fallback_to_soft=False)
+        return FileLock(path, fallback_to_soft=False)
+
+    @contextmanager
+    def _staging(self, digest: str) -> Iterator[Path]:
+        """A folder to make something in, while holding the lock of its hash.
+
+        What is there under the same lock was left by a process that was killed.
+        """
+        parent, prefix = self.root / "tmp", f"{digest[:2]}-"
+        for left in parent.glob(f"{prefix}*"):
+            files.discard(left)
+        with files.staging(parent, prefix) as staged:
+            yield staged
+
+    def _find(self, prefix: str, digest: str) -> Entry | None:
+        """The entry whose wheel has the sha256 ``digest``, compared in full."""
+        for identifier in _identifiers(prefix, digest):
+            found = self.get(identifier)
+            if found is None or found.description.sha256 == digest:
+                return found
+        return None
+
+    def _free_identifier(self, prefix: str, digest: str) -> str:
+        return next(
+            identifier
+            for identifier in _identifiers(prefix, digest)
+            if not (self.root / "entries" / identifier).exists()
+        )
+
+    def _digest(self, path: Path, remember: bool) -> str:
+        """The sha256 of a wheel file, from memory if its time stamps are known."""
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            stamp = (
+                f"{status.st_dev}:{status.st_ino}:{status.st_size}"
+                f":{status.st_mtime_ns}:{status.st_ctime_ns}"
+            )
+            noted = self._notes["wheels"].get(stamp, "") if remember else ""
+            if len(noted) == 64:  # a line may have been cut off
+                return noted
+            digest = digests.of(file, ("sha256",))["sha256"]
+        # A file that changed a moment ago can change again with the same time stamps.
+        if remember and time.time() - status.st_ctime > _SETTLED:
+            self._notes["wheels"].note(stamp, digest)
+        return digest
+
+
+def is_store(path: Path) -> bool:
+    """Whether there is a store at ``path``."""
+    return (path / "format").is_file() and (path / "entries").is_dir()
+
+
+def can_be_written(root: Path) -> bool:
+    """Whether entries can be added to a store, which need not be there yet."""
+    for folder in (root / "entries", root, *root.parents):
+        if os.path.exists(folder):
+            return os.access(folder, os.W_OK)
+    return False
+
+
+def _identifiers(prefix: str, digest: str) -> Iterator[str]:
+    """The names an entry may have, in order; eight digits are not the whole hash."""
+    yield f"{prefix}-{digest[:8]}"
+    for number in itertools.count(2):
+        yield f"{prefix}-{digest[:8]}-{number}"
+
+
+def _digits(identifier: str) -> str:
+    """The first digits of the hash, of an entry's name."""
+    _, _, digits, *_ = (*identifier.split("-"), "", "", "")
+    return digits
