@@ -993,6 +993,18 @@ import spread.deep.other, spread.deep.real
     assert site.run(code).splitlines() == len(MODULES) * [message]
 
 
+def test_where_pip_is_linked_too_it_is_not_the_way_out(above_base: LinkedSite) -> None:
+    """In an environment of `commonwheel venv`: pip is of the same store."""
+    site = above_base
+    pip = site.link("pip", {"pip/__init__.py": ""})
+    remove(site.store / "entries/kit-1.2-1a2b3c4d")
+    said = site.fail("-c", f"import {MODULES[0]}")
+    assert said.endswith(f"To put it back: commonwheel repair {site.environment}")
+    remove(pip)
+    said = site.fail("-c", "import pip")
+    assert said.endswith(f"To put it back: commonwheel enable {site.environment}")
+
+
 def test_an_emptied_entry_is_not_a_namespace_package(above_base: LinkedSite) -> None:
     site = above_base
     reason = empty(site.store / "entries/kit-1.2-1a2b3c4d")

@@ -135,9 +135,11 @@ def _refuse_dangling(site: str, link: str, name: str) -> None:
     if owner is not None:
         command = (
             "{3} -m pip install --use-shared-store --force-reinstall --no-deps {0}=={1}"
-            if owner[0] != "pip"
-            else "commonwheel enable {4}"
         )
+        if owner[0] == "pip":
+            command = "commonwheel enable {4}"
+        elif _os.path.lexists(site + _LINKS + "pip.link"):  # it may be lost as well
+            command = "commonwheel repair {4}"
         message = (
             "{0} {1} is linked to the store entry {2}, which cannot be read ({5})."
             " To put it back: " + command
