@@ -107,6 +107,8 @@ def test_what_a_moved_one_has_said_counts_until_it_is_registered(
     registry.remember(environment, [(name, LINKS) for name in held])
     (known,) = registry.roots()  # not twice
     assert known.record.suffix == ".json"
+    registry.forget(known)
+    assert list(registry.roots()) == []
 
 
 def test_one_that_is_removed_is_gone(

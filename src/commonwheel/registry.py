@@ -23,6 +23,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -266,6 +267,10 @@ class Registry:
 
         :raises OSError: the store cannot be written
         """
+        for said in self._folder.glob(f"{_MOVED}*"):
+            with suppress(FileNotFoundError, ValueError):
+                if "." not in said.name and _moved(said).sites[0] == root.sites[0]:
+                    said.unlink()  # what it had said of itself before it was registered
         for kind in ("entries", "missing"):
             _beside(root, kind).unlink(missing_ok=True)
         root.record.unlink(missing_ok=True)
