@@ -420,6 +420,10 @@ def test_a_script_finds_its_lock(
 
     monkeypatch.setattr(run_start, "become", become)
     script = lock.parent / "tool.py"
+    script.write_text("# /// script\n# requires-python = '>=3.10'\n# ///\n")
+    with pytest.raises(Became):  # which needs nothing, and no lock
+        cli.main(["run", "--offline", str(script)])
+    became.clear()
     script.write_text("# /// script\n# dependencies = ['two>=1']\n# ///\n")
     asked = ["run", "--offline", str(script), "--lock", "x"]
     said = []

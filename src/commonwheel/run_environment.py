@@ -112,13 +112,17 @@ def of_names(
     python: Path,
     store: Store,
     *,
+    header: ScriptHeader | None = None,
     links: LinkChoice = LinkChoice(),  # noqa: B008  frozen
     settings: Iterable[str] = (),
 ) -> Purpose:
     """What ``store`` has of ``names``, see :mod:`commonwheel.selection`.
 
+    ``header`` is that of the script to run, if it has one.
+
     :raises InvalidSetting: a name is none
     :raises NothingFits: the store lacks something
+    :raises ScriptMismatch: that is not what the script asks for
     :raises InvalidEnvironment: the interpreter does not run, or is too old
     """
     base = of_interpreter(python, managed=True)
@@ -132,6 +136,8 @@ def of_names(
         )
         for each in entries
     )
+    if header is not None:
+        header.check(pins, base)
     program = base.python if run_place.is_wrapper(str(python)) else python
     content = as_lock(entries).encode("ascii")
     identity = run_place.identity(content, str(program), links=settings)

@@ -101,6 +101,8 @@ def run(asked: Arguments) -> int:
     if not store.is_there:
         arguments.complain("note", f"there is no store at {store.root}")
         done = Collected(Plan(now=0.0))
+        if not asked.json:
+            return 0
     elif asked.dry_run:
         done = Collected(preview(store, rules))
     else:

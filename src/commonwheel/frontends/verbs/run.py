@@ -136,6 +136,12 @@ def _provided(asked: Arguments) -> Path:
     header = script_header.read(script) if script is not None else None
     path = asked.lock
     if path is None and header is not None:
+        beside = run_place.lock_beside(str(header.path))
+        if beside is None and not header.dependencies:
+            purpose = run_environment.of_names(
+                (), python, store, header=header, links=links, settings=chosen
+            )
+            return run_environment.provide(purpose, store, HostPip(), offline=True)
         path = _lock_beside(header.path)
     if path is None:
         asked.refuse("--lock is needed, or a script with metadata (PEP 723) and a lock")
