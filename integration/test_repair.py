@@ -213,6 +213,7 @@ def test_ask_12_an_environment_whose_python_was_upgraded(
     assert "certifi: linked again" in answer.stdout
     assert "numpy" in answer.stderr
     assert "numpy==" in answer.stderr
+    assert f"{path}/lib/python3.12 is of another Python" in answer.stderr
     code = "import certifi, sys; print(certifi.__name__, sys.version_info[:2])"
     said = repairs.environment.run(path / "bin/python", "-c", code).stdout
     assert said == "certifi (3, 13)\n"

@@ -90,8 +90,21 @@ def run(asked: Arguments) -> int:
             sources = Sources(host, tuple(each.absolute() for each in asked.find_links))
             outcome = repair.carry_out(plan, environment, store, sources, progress)
     if asked.dry_run:
+        if asked.python is not None:
+            arguments.complain("note", "the interpreter is left as it is in a dry run")
         return _tell_plan(wanted, plan, asked)
+    if environment is not None and asked.python is not None:
+        for folder in _of_other_pythons(environment):
+            message = f"{folder} is of another Python; nothing uses it, remove it"
+            arguments.complain("note", message)
     return _tell(wanted, plan, outcome, asked)
+
+
+def _of_other_pythons(environment: Environment) -> list[Path]:
+    """The libraries that an environment has had for Pythons that it does not have now."""
+    found = environment.scheme.data.glob("lib/py*/site-packages")
+    used = {site.resolve() for site in environment.sites}
+    return sorted(each.parent for each in found if each.resolve() not in used)
 
 
 def _wanted(asked: Arguments) -> Store | Environment:
