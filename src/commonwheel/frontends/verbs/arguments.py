@@ -77,6 +77,20 @@ def add_links(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def add_selection(verb: argparse.ArgumentParser) -> None:
+    """``--extra`` and ``--group``: what is wanted of a lock."""
+    verb.add_argument(
+        "--extra", action="append", default=[], metavar="NAME", help="of the lock"
+    )
+    verb.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a dependency group, beside the lock's default groups",
+    )
+
+
 def add_json(verb: argparse.ArgumentParser, what: str = "what was done") -> None:
     """``--json``."""
     verb.add_argument("--json", action="store_true", help=f"print {what} as JSON")

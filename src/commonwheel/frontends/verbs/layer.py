@@ -57,16 +57,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help=f"where the store is in a tar archive (default: {layer.PLACE})",
     )
-    verb.add_argument(
-        "--extra", action="append", default=[], metavar="NAME", help="of the lock"
-    )
-    verb.add_argument(
-        "--group",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a dependency group, beside the lock's default groups",
-    )
+    arguments.add_selection(verb)
     arguments.add_json(verb)
     verb.add_argument(
         "source",

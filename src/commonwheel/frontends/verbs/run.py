@@ -75,16 +75,7 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
         "(default: the active one's)",
     )
     arguments.add_store(verb)
-    verb.add_argument(
-        "--extra", action="append", default=[], metavar="NAME", help="of the lock"
-    )
-    verb.add_argument(
-        "--group",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a dependency group, beside the lock's default groups",
-    )
+    arguments.add_selection(verb)
     verb.add_argument(
         "--offline", action="store_true", help="fetch nothing: the store has to have all"
     )

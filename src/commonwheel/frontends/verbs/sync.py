@@ -55,17 +55,8 @@ def add(verbs: arguments.Verbs[argparse.ArgumentParser]) -> None:
     place.add(verb)
     arguments.add_store(verb)
     arguments.add_links(verb)
-    verb.add_argument(
-        "--extra", action="append", default=[], metavar="NAME", help="of the lock"
-    )
+    arguments.add_selection(verb)
     verb.add_argument("--all-extras", action="store_true", help="all that the lock has")
-    verb.add_argument(
-        "--group",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a dependency group, beside the lock's default groups",
-    )
     verb.add_argument(
         "--no-default-groups", action="store_true", help="only what --group names"
     )
