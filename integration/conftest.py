@@ -89,6 +89,15 @@ def environment(make: Make) -> Environment:
     return make()
 
 
+@pytest.fixture(scope="module")
+def host(
+    tmp_path_factory: pytest.TempPathFactory, templates: Templates, python: Path
+) -> Environment:
+    """An environment with commonwheel, which serves others."""
+    root = tmp_path_factory.mktemp("host")
+    return templates.make(root / "host", python, NEWEST_PIP)
+
+
 @pytest.fixture(scope="session")
 def neighbourhood(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheels of a subject and its neighbours."""

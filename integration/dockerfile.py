@@ -60,7 +60,7 @@ def build(
         elif instruction == "CMD":
             image.command = json.loads(rest)
         else:
-            raise NotImplementedError(instruction)
+            raise ValueError(f"{instruction} is not carried out here")
     assert image is not None
     return image
 

@@ -21,15 +21,6 @@ NUMBERS = "import numpy; print(numpy.arange(4).sum(), numpy.__file__)"
 
 
 @pytest.fixture(scope="module")
-def host(
-    tmp_path_factory: pytest.TempPathFactory, templates: Templates, python: Path
-) -> Environment:
-    """An environment with commonwheel, which serves others."""
-    root = tmp_path_factory.mktemp("host")
-    return templates.make(root / "host", python, NEWEST_PIP)
-
-
-@pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Path:
     """What an application needs, from the index."""
     folder = tmp_path_factory.mktemp("wheels")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from environments import Environment, Templates
+from environments import Environment
 from filesystems import Mounts, mounts, require
 from root_filesystem import RootFilesystem
-from wheelhouse import NEWEST_PIP, Sample, write_wheel
+from wheelhouse import Sample, write_wheel
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -69,15 +69,6 @@ class User:
 
     def can_write(self, path: str) -> bool:
         return self.run("touch", f"{path}/mine", check=False).returncode == 0
-
-
-@pytest.fixture(scope="module")
-def host(
-    tmp_path_factory: pytest.TempPathFactory, templates: Templates, python: Path
-) -> Environment:
-    """An environment with commonwheel, which serves others."""
-    root = tmp_path_factory.mktemp("host")
-    return templates.make(root / "host", python, NEWEST_PIP)
 
 
 @pytest.fixture(scope="module")

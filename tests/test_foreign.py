@@ -32,8 +32,8 @@ from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store
 from commonwheel.sync import carry_out
 from commonwheel.sync_plan import plan_sync
+from fake_host import FakeHost
 from folders import snapshot
-from test_sync import FakeHost
 from wheel_file import write_wheel
 
 PI = ForeignPython("3.12", ("manylinux_2_28_aarch64",))

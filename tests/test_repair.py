@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,18 +17,18 @@ import pytest
 from commonwheel import manifest
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment, of_interpreter
-from commonwheel.errors import HostFailed, InvalidEnvironment
+from commonwheel.errors import InvalidEnvironment
 from commonwheel.files import remove_tree
 from commonwheel.frontends.cli import main
-from commonwheel.install import Progress, WheelRequest, install_wheels
+from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.maintenance.mending import interpreter
 from commonwheel.maintenance.mending.plan import Outcome, RepairPlan
 from commonwheel.maintenance.mending.sources import Sources
 from commonwheel.maintenance.repair import carry_out, plan_environment, plan_store
 from commonwheel.maintenance.verify import verify_environment, verify_store
-from commonwheel.pin import Pin
 from commonwheel.store import Store
+from fake_host import FakeHost
 from folders import snapshot
 from wheel_file import write_wheel
 
@@ -105,37 +105,6 @@ def filled(
     install(wheels, environment, store, "real", mode="copy")
     install(wheels, environment, store, "hard", mode="hardlink")
     return environment
-
-
-class FakeHost:
-    """A host that takes wheels from a folder and notes what it is asked for."""
-
-    name = "fake"
-
-    def __init__(self, wheels: Path) -> None:
-        self.wheels = wheels
-        self.asked: list[list[str]] = []
-
-    def fetch(
-        self,
-        pins: Sequence[Pin],
-        environment: Environment,
-        folder: Path,
-        progress: Progress,
-    ) -> dict[str, Path]:
-        self.asked.append([str(pin) for pin in pins])
-        found = {}
-        for pin in pins:
-            there = list(self.wheels.glob(f"{pin.name}-{pin.version}-*.whl"))
-            if not there:
-                raise HostFailed(self.name, f"fetch {pin}", "there is none")
-            found[pin.name] = Path(shutil.copy(there[0], folder))
-        return found
-
-    build = fetch
-
-    def install_projects(self, pins: Sequence[Pin], environment: Environment) -> None:
-        raise AssertionError(pins)
 
 
 def mend(
@@ -502,7 +471,7 @@ def test_wheels_are_fetched_together_and_what_is_other_is_refused(
     write_wheel(others, {"two.py": "another"}, "two")
     host = FakeHost(others)
     ((what, _),) = mend(filled, store, host=host).broken
-    assert host.asked[0] == ["one 1.0", "two 1.0"]
+    assert [str(pin) for pin in host.calls[0][1]] == ["one 1.0", "two 1.0"]
     assert "two-1.0" in what
     assert not list(store.root.glob("entries/two-*"))
     assert place.entry("one").is_dir()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,12 @@ import pytest
 
 from commonwheel import lock as locks
 from commonwheel import run_environment, run_place
-from commonwheel.environment import Environment
 from commonwheel.errors import CommonwheelError, HostFailed, InvalidStore, NotInStore
 from commonwheel.frontends import cli, run_start, settings
 from commonwheel.frontends.verbs.run import Arguments
-from commonwheel.install import Progress
-from commonwheel.pin import Pin
 from commonwheel.run_environment import Purpose
 from commonwheel.store import Store
+from fake_host import FakeHost
 from wheel_file import write_wheel
 
 PYTHON = Path(sys.executable)
@@ -34,38 +32,6 @@ def main():
 """
 
 Ready = Callable[..., Path]
-
-
-class FakeHost:
-    """A host that takes wheels from a folder, and counts how often."""
-
-    name = "fake"
-
-    def __init__(self, wheels: Path) -> None:
-        self.wheels = wheels
-        self.fetched: list[str] = []
-        self.error: BaseException | None = None
-
-    def fetch(
-        self,
-        pins: Sequence[Pin],
-        environment: Environment,
-        folder: Path,
-        progress: Progress,
-    ) -> Mapping[str, Path]:
-        self.fetched += [pin.name for pin in pins]
-        if self.error is not None:
-            raise self.error
-        return {
-            pin.name: next(self.wheels.glob(f"{pin.name}-{pin.version}-*"))
-            for pin in pins
-        }
-
-    def build(self, *_: object) -> Mapping[str, Path]:
-        raise NotImplementedError
-
-    def install_projects(self, *_: object) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +25,13 @@ from commonwheel.errors import (
     SourceRefused,
     WrongFile,
 )
-from commonwheel.install import Progress, WheelRequest, install_wheels, link_entries
+from commonwheel.install import WheelRequest, install_wheels, link_entries
 from commonwheel.installation import Request
 from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store
 from commonwheel.sync import carry_out
 from commonwheel.sync_plan import SyncPlan, plan_sync
+from fake_host import FakeHost
 from folders import snapshot
 from wheel_file import write_wheel
 
@@ -53,52 +53,6 @@ def wheels(tmp_path: Path) -> Path:
     for tag in ("py3-none-any", "py3-none-linux_x86_64"):
         write_wheel(folder, {"one.py": f"tag = '{tag}'"}, "one", "2.0", tag=tag)
     return folder
-
-
-class FakeHost:
-    """A host that takes wheels from a folder and notes what it is asked for."""
-
-    name = "fake"
-
-    def __init__(self, wheels: Path) -> None:
-        self.wheels = wheels
-        self.asked: list[tuple[str, list[str]]] = []
-        self.error: BaseException | None = None
-
-    def fetch(
-        self,
-        pins: Sequence[Pin],
-        environment: Environment,
-        folder: Path,
-        progress: Progress,
-    ) -> dict[str, Path]:
-        self._note("fetch", pins)
-        progress("fetching", 1, 2)
-        found = {}
-        for pin in pins:
-            pattern = pin.filename or f"{pin.name}-{pin.version}*.whl"
-            path = max(self.wheels.glob(pattern))
-            found[pin.name] = Path(shutil.copy(path, folder))
-        return found
-
-    def build(
-        self,
-        pins: Sequence[Pin],
-        environment: Environment,
-        folder: Path,
-        progress: Progress,
-    ) -> dict[str, Path]:
-        self._note("build", pins)
-        made = {pin.name: next(self.wheels.glob(f"{pin.name}-1.0*")) for pin in pins}
-        return {name: Path(shutil.copy(path, folder)) for name, path in made.items()}
-
-    def install_projects(self, pins: Sequence[Pin], environment: Environment) -> None:
-        self._note("install", pins)
-
-    def _note(self, task: str, pins: Sequence[Pin]) -> None:
-        self.asked.append((task, [pin.name for pin in pins]))
-        if self.error is not None:
-            raise self.error
 
 
 @pytest.fixture
