@@ -13,7 +13,8 @@ from commonwheel import archive, bytecode, files
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.link_mode import LinkMode
-from commonwheel.maintenance.export import Export, plan_export, write_export
+from commonwheel.maintenance.export import plan_export, write_export
+from commonwheel.maintenance.exporting.plan import Export
 
 _MODES = tuple(mode.value for mode in LinkMode if mode is not LinkMode.MANIFEST)
 

@@ -1,0 +1,1 @@
+"""What an export is made of; :mod:`commonwheel.maintenance.export` tells the story."""
