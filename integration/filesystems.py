@@ -110,9 +110,9 @@ class Mounts:
         layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
         return self._mount("mount", "-t", "overlay", "-o", layers, "none")
 
-    def bind(self, folder: Path) -> Path:
+    def bind(self, folder: Path, at: Path | None = None) -> Path:
         """``folder`` under a second name, which is another mount of its filesystem."""
-        return self._mount("mount", "--bind", folder)
+        return self._mount("mount", "--bind", folder, at=at)
 
     def replace(self, folder: Path, options: str = "") -> None:
         """A tmpfs of its own for ``folder``, with what is in it already."""
@@ -140,8 +140,8 @@ class Mounts:
 
 def _unmount(folder: Path) -> None:
     """Lazily: whoever still has a file open there must not keep it mounted."""
-    if os.path.ismount(folder):
-        run(["umount", "--lazy", folder])
+    # of two mounts of one filesystem, os.path.ismount does not know the inner one
+    run(["umount", "--lazy", folder], check=os.path.ismount(folder))
 
 
 def _detach(image: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ _CHANGES = frozenset(
 
 
 class _Fault:
-    def __init__(self, root: Path, number: int, error: BaseException) -> None:
+    def __init__(self, root: Path, number: int, error: BaseException | None) -> None:
         self.root = str(root)
         self.left = number
         self.error = error
@@ -48,7 +49,10 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
     if any(isinstance(a, (str, Path)) and str(a).startswith(fault.root) for a in args):
         fault.left -= 1
         if fault.left == -1:
-            raise fault.error
+            if fault.error is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            else:
+                raise fault.error
 
 
 _WRITING = os.O_WRONLY | os.O_RDWR
@@ -56,14 +60,34 @@ sys.addaudithook(_hook)  # for the life of the process
 
 
 @contextmanager
-def fault(root: Path, number: int, error: BaseException) -> Iterator[_Fault]:
-    """While this lasts, change ``number`` (from 0) below ``root`` raises ``error``."""
+def fault(root: Path, number: int, error: BaseException | None) -> Iterator[_Fault]:
+    """While this lasts, change ``number`` (from 0) below ``root`` raises ``error``.
+
+    Or kills the process, if that is None.
+    """
     planned = _Fault(root, number, error)
     _active.append(planned)
     try:
         yield planned
     finally:
         _active.clear()
+
+
+def killed(root: Path, number: int, act: Callable[[], object]) -> bool:
+    """Whether ``act`` is killed before change ``number`` below ``root``, not done."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with fault(root, number, None):
+                act()
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
 
 
 def all_or_nothing(

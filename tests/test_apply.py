@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
 
-from commonwheel import files, manifest, steps
+from commonwheel import apply as apply_module
+from commonwheel import files, journal, manifest
 from commonwheel.apply import apply, changing
-from commonwheel.change import Change
 from commonwheel.entry import Entry
-from commonwheel.environment import Environment
+from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import ApplyFailed
 from commonwheel.installation import Request
 from commonwheel.plan import plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
-from faults import all_or_nothing
+from faults import all_or_nothing, killed
 from folders import snapshot
 
 Act = Callable[[], None]
@@ -122,7 +127,7 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
     return {
         (path, content)
         for path, (kind, _, content) in snapshot(root).items()
-        if kind != "folder" and "/stage-" not in path
+        if kind != "folder" and "/stage-" not in path and "/done-" not in path
     }
 
 
@@ -134,8 +139,8 @@ def test_what_cannot_be_put_back_is_kept(
     def fail(*args: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Change, "publish_metadata", fail)
-    monkeypatch.setattr(steps, "_put_back", fail)
+    monkeypatch.setattr(apply_module, "_make_known", fail)
+    monkeypatch.setattr(journal, "_original", fail)
     with pytest.raises(ApplyFailed, match="could not be put back") as caught:
         act()
     assert caught.value.kept is not None
@@ -150,16 +155,16 @@ def test_a_second_interrupt_does_not_stop_taking_back(
 ) -> None:
     act = prepare(an_upgrade, tmp_path)
     before = snapshot(tmp_path / "environment")
-    undo = steps._swap_back
+    undo = journal._original
     interrupts = iter(range(3))
 
-    def interrupt(*args: object) -> None:
+    def interrupt(*args: Any) -> Path:
         if next(interrupts, None) is not None:
             raise KeyboardInterrupt
-        undo(*args)
+        return undo(*args)
 
-    monkeypatch.setattr(steps, "_swap_back", interrupt)
-    monkeypatch.setattr(Change, "publish_metadata", interrupt)
+    monkeypatch.setattr(journal, "_original", interrupt)
+    monkeypatch.setattr(apply_module, "_make_known", interrupt)
     with pytest.raises(KeyboardInterrupt):
         act()
     assert snapshot(tmp_path / "environment") == before
@@ -248,7 +253,7 @@ def test_nobody_else_changes_the_environment_meanwhile(environment: Environment)
 def test_who_gives_up_waiting_leaves_the_lock_alone(
     environment: Environment, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def give_up(*args: object) -> None:
+    def give_up(*args: object, **_: object) -> None:
         raise KeyboardInterrupt
 
     with changing(environment):
@@ -257,6 +262,68 @@ def test_who_gives_up_waiting_leaves_the_lock_alone(
             pass
         assert (site / manifest.FOLDER / "lock").exists()
     assert not (site / manifest.FOLDER).exists()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_killed_process_has_done_is_taken_back_by_the_next(
+    tmp_path: Path, operation: Operation
+) -> None:
+    root = tmp_path / "environment"
+    environment = make_environment(tmp_path / "other")
+    site = root / "lib/site-packages"
+    environment = replace(environment, scheme=make_scheme(root))
+    outcomes = set()
+    for number in itertools.count():
+        act = prepare(operation, tmp_path)
+        before = files_in(root)
+        if not killed(root, number, act):
+            break
+        stopped = any(site.glob("_commonwheel/stage-*"))
+        # the next one is killed at it, too
+        killed(root, number % 11, partial(settle, environment))
+        settle(environment)
+        if files_in(root) != before:
+            assert not stopped
+            after = files_in(root)
+            act()
+            assert files_in(root) == after, f"change {number}"
+        outcomes.add((stopped, files_in(root) == before))
+        shutil.rmtree(root)
+    assert (True, True) in outcomes
+    # all was done, but not tidied up
+    assert (False, operation is a_reinstallation) in outcomes
+
+
+def settle(environment: Environment) -> None:
+    with changing(environment):
+        pass
+
+
+def make_scheme(root: Path) -> Scheme:
+    site = root / "lib/site-packages"
+    return Scheme(site, site, root / "bin", root / "include", root)
+
+
+@pytest.mark.parametrize("change", ["installed", "removed", "replaced"])
+def test_but_not_if_somebody_else_has_changed_the_environment_since(
+    environment: Environment, site: Path, tmp_path: Path, change: str
+) -> None:
+    root = environment.scheme.data
+    install(environment, full(tmp_path, "1"))
+    install(environment, make_entry(tmp_path, "two", {"two.py": ""}))
+    for number in itertools.count(40):
+        assert killed(root, number, lambda: install(environment, full(tmp_path, "2")))
+        if not (site / "full-1.dist-info").exists():
+            break
+        settle(environment)
+    if change in ("removed", "replaced"):
+        shutil.rmtree(site / "two-1.0.dist-info")
+    if change in ("installed", "replaced"):
+        write(site / "two-2.0.dist-info", {"RECORD": ""})
+    now = files_in(root)
+    settle(environment)
+    assert files_in(root) == now
+    assert not list(site.glob("_commonwheel/stage-*"))
 
 
 def test_what_a_killed_process_has_left_is_removed(

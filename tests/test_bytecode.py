@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -51,14 +52,56 @@ def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
 
 def test_failures_are_told_apart(compiler: Compiler, tmp_path: Path) -> None:
     write(tmp_path, {"a.py": ""})
-    with pytest.raises(OSError, match="FileNotFoundError"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.py"):
         compiler.compile(tmp_path, ["gone.py"], tmp_path)
     (tmp_path / "__pycache__").write_text("in the way")
-    with pytest.raises(OSError, match=r"Error: .*__pycache__"):
+    with pytest.raises(OSError, match=r"\[Errno .*__pycache__"):
         compiler.compile(tmp_path, ["a.py"], tmp_path)
     for python in ("/nowhere", "/bin/false"):
         with pytest.raises(InvalidEnvironment, match=python):
             Compiler(Path(python), CACHE_TAG).compile(tmp_path, ["a.py"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("kill -KILL $$", "cannot compile bytecode: it was killed, .* out of memory"),
+        ("kill -SEGV $$", r"killed \(SIGSEGV\)"),
+        ("echo 'x: broken' >&2; exit 1", "cannot compile bytecode: x: broken"),
+    ],
+)
+def test_a_compiler_that_ends_is_told(tmp_path: Path, program: str, said: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{program}\n")
+    python.chmod(0o755)
+    with pytest.raises(InvalidEnvironment, match=said):
+        Compiler(python, CACHE_TAG).compile(tmp_path, ["a.py"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "number"),
+    [("-f 1", errno.EFBIG), ("-v 60000", errno.ENOMEM)],
+)
+def test_what_the_compiler_lacks_is_an_error_of_the_system(
+    tmp_path: Path, limit: str, number: int
+) -> None:
+    """Not a file that is passed over, as one that does not compile."""
+    write(tmp_path, {"a.py": "x = [\n" + "'a', b'c', 1,\n" * 40_000 + "]"})
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit {limit}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    with pytest.raises(OSError, match=r"\[Errno") as failed:
+        Compiler(python, CACHE_TAG).compile(tmp_path, ["a.py"], tmp_path)
+    assert failed.value.errno == number
+
+
+def test_no_temporary_folder_is_needed(
+    compiler: Compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    write(tmp_path, {"a.py": ""})
+    compiler.compile(tmp_path, ["a.py"], tmp_path)
+    assert (tmp_path / compiled("a.py")).exists()
 
 
 def test_settings_of_the_user_do_not_matter(

@@ -9,14 +9,17 @@ import pytest
 
 from commonwheel import errors
 from commonwheel.errors import CommonwheelError, InvalidWheel, explain
+from commonwheel.wheel_rules import WheelRule
 
 PATH = Path("/x")
 ALL = [
-    InvalidWheel(PATH, "broken", "member\n"),
+    InvalidWheel(PATH, WheelRule.GAP, "broken\n\x1b[31m", "member\n"),
     errors.IncompatibleWheel(PATH, "cp27", "python"),
     errors.InvalidStore(PATH, "broken"),
     errors.EntryGone(PATH),
+    errors.Busy(PATH, ()),
     errors.StoreBusy(PATH, ("pip (process 7)",)),
+    errors.EnvironmentBusy(PATH, ("pip (process 7)", "uv (process 8)"), 900.0),
     errors.InvalidRegistry(PATH, "broken"),
     errors.NothingRegistered(PATH, 3),
     errors.InvalidEnvironment(PATH, "broken"),
@@ -71,6 +74,6 @@ def test_what_could_not_be_put_back_is_named() -> None:
 
 
 def test_explaining_what_the_system_says() -> None:
-    assert explain(OSError(28, "full", "/file")) == "full (/file)"
+    assert explain(OSError(2, "gone", "/file")) == "gone (/file)"
     assert explain(OSError(28, "full")) == "full"
     assert explain(OSError("something")) == "something"

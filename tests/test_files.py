@@ -53,6 +53,43 @@ def test_publish(tmp_path: Path) -> None:
         files.publish(tmp_path / "one", tmp_path / "four")
 
 
+def test_of_a_link_in_the_place_of_a_folder_only_the_link_is_meant(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, {"kept/below/a": ""})
+    for folder in (tmp_path / "kept/below", tmp_path / "kept"):
+        folder.chmod(0o500)
+    before = snapshot(tmp_path)
+    (tmp_path / "link").symlink_to("kept")
+    with pytest.raises(OSError, match="symbolic link"):
+        files.remove_tree(tmp_path / "link")
+    files.discard(tmp_path / "link")
+    files.remove(tmp_path / "link")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_what_is_no_file_is_neither_read_nor_written(tmp_path: Path, kind: str) -> None:
+    path, target = tmp_path / "path", tmp_path / "target"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target)
+    if kind == "link":
+        target.write_text("kept")
+        os.utime(target, (0, 0))
+    before = [each for each in (tmp_path / "target",) if each.exists()]
+    with pytest.raises(OSError):  # noqa: PT011  each kind has its own
+        files.open_to_append(path)
+    if kind == "pipe":
+        with pytest.raises(PermissionError):
+            files.read(path)
+    files.touch(path)
+    assert [each for each in (tmp_path / "target",) if each.exists()] == before
+    if kind == "link":
+        assert (target.read_text(), target.stat().st_mtime) == ("kept", 0)
+
+
 def test_remove_tree_follows_no_links(tmp_path: Path) -> None:
     write(tmp_path, {"kept/a": "", "tree/sub/b": ""})
     (tmp_path / "kept").chmod(0o500)

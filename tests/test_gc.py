@@ -372,9 +372,15 @@ class TestHowItIsDone:
         pass_time(store, 2 * DAY)
         (store.root / "tmp/cc-new/another").touch()
         (store.root / "trash/of-an-earlier-run/tree").mkdir(parents=True)
+        unfinished = store.root / "environments/.x.json.abc"
+        unfinished.touch()
         with FileLock(store.root / "locks/bb.lock"):
+            collect(store, Rules(everything=True))
+            assert sorted(os.listdir(store.root / "tmp")) == ["bb-locked", "cc-new"]
+            assert unfinished.exists()
             collect(store, NOW)
-        assert sorted(os.listdir(store.root / "tmp")) == ["bb-locked", "cc-new"]
+        assert os.listdir(store.root / "tmp") == ["bb-locked"]
+        assert not unfinished.exists()
         assert os.listdir(store.root / "trash") == []
 
     def test_whoever_uses_the_store_is_waited_for_and_named(

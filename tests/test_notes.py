@@ -34,6 +34,35 @@ def test_the_last_of_a_key_counts(
     assert dict(writer) == dict(Notes(path)) == dict(pairs)
 
 
+@pytest.mark.parametrize("name", ["notes", ".notes"])
+def test_where_a_link_leads_nothing_is_written(path: Path, name: str) -> None:
+    target = path.with_name("target")
+    target.write_text("kept")
+    if name != path.name:
+        Notes(path).note("key", "value")
+    path.with_name(name).symlink_to(target)
+    Notes(path).note("other", "value")
+    Notes(path).keep(lambda key, _: key != "key")
+    assert target.read_text() == "kept"
+
+
+def test_what_is_not_believed_is_nothing_and_stays(path: Path) -> None:
+    path.write_text("key value\n")
+    notes = Notes(path, believes=lambda _: False)
+    assert dict(notes) == {}
+    notes.note("key", "other")
+    assert path.read_text() == "key value\n"
+
+
+def test_others_cannot_write_to_what_is_noted(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Notes(path).note("key", "value")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_the_same_is_not_written_twice(path: Path) -> None:
     for _ in range(3):
         Notes(path).note("key", "value")

@@ -163,7 +163,7 @@ class TestChain:
         self, tmp_path: Path, layer: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "commonwheel.store.can_be_written", lambda root: root != layer.root
+            "commonwheel.store.can_be_written", lambda root, _: root != layer.root
         )
         chain = Store(layer.root, tmp_path / "own", tmp_path / "last")
         assert chain.root == tmp_path / "own"

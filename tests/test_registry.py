@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from commonwheel import filesystem, manifest
 from commonwheel import registry as registry_module
+from commonwheel.custody import Custody, Kind
 from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import InvalidRegistry, InvalidStore
 from commonwheel.link_mode import LinkMode
@@ -64,6 +65,17 @@ def test_what_is_remembered_is_found(
     assert registry.noted(root) == dict.fromkeys(held, LINKS)
 
 
+def test_zeros_that_a_power_cut_has_appended_are_no_entries(
+    registry: Registry, environment: Environment, held: list[str], root: Root
+) -> None:
+    """The file grew and what was written to it was lost: ext4 does that."""
+    with open(root.record.with_name(f"{root.id}.entries"), "ab") as file:
+        file.write(bytes(40))
+    assert registry.noted(root) == dict.fromkeys(held, LINKS)
+    registry.remember(environment, [("later", LINKS)])
+    assert registry.noted(root) == dict.fromkeys((*held, "later"), LINKS)
+
+
 def test_an_environment_by_another_path_is_the_same(
     store: Store, environment: Environment, held: list[str], tmp_path: Path
 ) -> None:
@@ -71,6 +83,40 @@ def test_an_environment_by_another_path_is_the_same(
     shutil.rmtree(environment.scheme.data)
     link(store, make_environment(tmp_path / "way" / environment.scheme.data.name), "two")
     assert len(list(store.registry.roots())) == 1
+
+
+@pytest.mark.parametrize("kind", ["json", "entries"])
+@pytest.mark.parametrize("whose", ["a second name", "a link", "writable for all"])
+def test_in_a_team_everybody_writes_their_own_record(
+    environment: Environment, root: Root, kind: str, whose: str
+) -> None:
+    shared = Registry(root.record.parent, Custody(Kind.TEAM))
+    assert shared.knows(environment)
+    path = root.record.with_suffix(f".{kind}")
+    before = path.read_bytes()
+    if whose == "a second name":
+        os.link(path, f"{path}-link")  # nobody can tell whose name that is
+    elif whose == "a link":
+        path.rename(f"{path}-target")
+        path.symlink_to(f"{path}-target")
+    else:
+        path.chmod(0o666)
+    assert not shared.knows(environment)
+    shared.remember(environment, [("three", LINKS)])
+    assert shared.knows(environment)
+    assert path.read_bytes() == before
+    (mine,) = {each.id for each in shared.roots()} - {root.id}
+    assert mine == f"{root.id}-{os.geteuid()}"
+
+
+def test_a_record_of_another_environment_is_none_of_this_one(
+    registry: Registry, environment: Environment, root: Root, tmp_path: Path
+) -> None:
+    told = json.loads(root.record.read_text())
+    root.record.write_text(json.dumps(told | {"sites": [str(tmp_path / "elsewhere")]}))
+    assert not registry.knows(environment)
+    registry.remember(environment, [])
+    assert json.loads(root.record.read_text())["sites"] == told["sites"]
 
 
 def test_two_processes_may_note_at_once(

@@ -109,6 +109,19 @@ def test_what_is_another_purpose_has_another_place(lock: Path, tmp_path: Path) -
     assert len({run_place.key(each) for each in found}) == len(found)
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o2775])
+def test_what_others_could_have_put_there_is_not_found(
+    lock: Path, host: FakeHost, store: Store, mode: int
+) -> None:
+    wanted = purpose(lock)
+    folder = run_environment.provide(wanted, store, host)
+    here = [str(store.root)]
+    store.root.chmod(mode)
+    assert run_place.find(here, wanted.identity) is None
+    store.root.chmod(0o3775)
+    assert run_place.find(here, wanted.identity) == str(folder)
+
+
 def test_what_is_not_complete_is_not_found(
     lock: Path, host: FakeHost, store: Store
 ) -> None:

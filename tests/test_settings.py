@@ -102,3 +102,26 @@ def test_names_of_real_files_are_lists_and_those_of_the_variable_are_added(
 def test_a_name_that_no_distribution_can_have_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="'a/x': that is not the name"):
         settings.link_choice(real=["good,a/x"])
+
+
+def test_how_long_others_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COMMONWHEEL_LOCK_TIMEOUT", raising=False)
+    assert settings.open_store(str(tmp_path / "store")).patience.seconds == 900
+    for given, seconds in (("0", 0), ("1.5", 1.5), (" 60 ", 60), ("", 900)):
+        monkeypatch.setenv("COMMONWHEEL_LOCK_TIMEOUT", given)
+        chain = settings.open_store(f"{tmp_path / 'store'}{os.pathsep}{tmp_path / 'two'}")
+        (below,) = chain.below
+        assert chain.patience.seconds == below.patience.seconds == seconds
+    chain.patience.tell("waiting for pip (process 12)")
+    assert capsys.readouterr() == ("", "commonwheel: waiting for pip (process 12)\n")
+
+
+@pytest.mark.parametrize("value", ["-1", "soon", "1h", "inf", "nan", "1_0", "٣"])
+def test_a_time_to_wait_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("COMMONWHEEL_LOCK_TIMEOUT", value)
+    with pytest.raises(InvalidSetting, match="COMMONWHEEL_LOCK_TIMEOUT cannot be"):
+        settings.open_store(None)

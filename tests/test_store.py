@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import bytecode_of, read_entry
 from commonwheel.errors import InvalidEnvironment, InvalidStore, InvalidWheel
+from commonwheel.limits import Limits
 from commonwheel.store import Store
 from conftest import CACHE_TAG
 from faults import fault
@@ -184,6 +186,39 @@ def test_ask_01_eight_digits_are_not_the_hash(
         "sample-1.0-00000000-3",
     ]
     assert [store.add(each, compiler) for each in paths] == entries
+    files.remove_tree(entries[0].root)  # collected
+    assert [store.add(each, compiler) for each in paths[1:]] == entries[1:]
+    assert store.add(paths[0], compiler).root == entries[0].root
+
+
+def test_who_is_beaten_to_it_takes_the_winners_entry_and_drops_its_own(
+    store: Store, path: Path, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where locks keep nobody out, as between overlays of one folder: the rename does."""
+    publish = files.publish
+
+    def be_beaten(staged: Path, destination: Path) -> None:
+        shutil.copytree(staged, destination, symlinks=True)
+        publish(staged, destination)
+
+    monkeypatch.setattr(files, "publish", be_beaten)
+    entry = store.add(path, compiler)
+    assert os.listdir(store.root / "entries") == [entry.root.name]
+    assert os.listdir(store.root / "tmp") == []
+
+    def be_beaten_by_another(staged: Path, destination: Path) -> None:
+        shutil.copytree(staged, destination, symlinks=True)
+        described = destination / "entry.json"
+        described.chmod(0o644)
+        text = described.read_text().replace(entry.description.sha256, "0" * 64)
+        described.write_text(text)
+        publish(staged, destination)
+
+    files.remove_tree(entry.root)
+    monkeypatch.setattr(files, "publish", be_beaten_by_another)
+    with pytest.raises(InvalidStore, match="exists"):
+        store.add(path, compiler)
+    assert os.listdir(store.root / "tmp") == []
 
 
 def test_a_bad_last_member_leaves_nothing(
@@ -234,14 +269,25 @@ def test_an_interpreter_that_fails_leaves_nothing(store: Store, path: Path) -> N
     assert leftovers(store) == []
 
 
+@pytest.mark.parametrize("hidden", [False, True])
 def test_a_wheel_that_changes_meanwhile_is_refused(
-    store: Store, path: Path, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    path: Path,
+    compiler: Compiler,
+    hidden: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = store_module.wheel.read
 
-    def replace_and_read(path: Path) -> object:
-        write(path.parent, metadata={"extra": ""})
-        return read(path)
+    def replace_and_read(path: Path, limits: Limits) -> object:
+        before = path.stat()
+        if hidden:  # same size, and an mtime that says nothing
+            time.sleep(0.02)  # the kernel's clock for files ticks every few milliseconds
+            path.write_bytes(path.read_bytes())
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        else:
+            write(path.parent, metadata={"extra": ""})
+        return read(path, limits)
 
     monkeypatch.setattr(store_module.wheel, "read", replace_and_read)
     with pytest.raises(InvalidWheel, match="changed while it was unpacked"):
@@ -475,7 +521,7 @@ class TestAsAnotherUser:
     def _shared(self) -> Iterator[None]:
         with tempfile.TemporaryDirectory() as folder:
             shared = Path(folder)  # those of pytest are private
-            shared.chmod(0o777)
+            shared.chmod(0o1777)
             self.path = write(shared / "wheels")
             self.root = shared / "store"
             self.source = shared / "source"
@@ -517,7 +563,7 @@ class TestAsAnotherUser:
         assert self.run("add") == str(entry.root)
         assert not list((entry.root / "bytecode").iterdir())
         files.remove_tree(entry.root)
-        refused = f"the store {self.root} cannot be used: Permission denied"
+        refused = f"the store {self.root} cannot be used: it belongs to root; run this as"
         assert self.run("add").startswith(refused)
 
     def test_no_right_to_list(self) -> None:

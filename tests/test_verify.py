@@ -5,14 +5,19 @@ That each kind of damage is found is shown with its repair, in ``test_repair.py`
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from commonwheel import reading
+from commonwheel import files, reading
 from commonwheel.bytecode import Compiler
 from commonwheel.damage import Fault
 from commonwheel.entry import Entry
@@ -24,6 +29,7 @@ from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.maintenance.verify import verify_environment, verify_store
 from commonwheel.store import Store
 from conftest import make_environment
+from faults import fault
 from folders import snapshot
 from wheel_file import write_wheel
 
@@ -71,6 +77,36 @@ def test_all_of_a_chain_is_verified(
     chain = Store(store.root, other.root)
     (found,) = verify_store(chain).findings
     assert found.damage.place == below.root
+
+
+def test_bytecode_that_is_being_added_belongs_there(
+    store: Store, wheel: Path, compiler: Compiler
+) -> None:
+    """Whenever the process is killed that adds it, and when the next one has."""
+    entry = store.add(wheel, None)
+    note = entry.root / "bytecode" / compiler.cache_tag
+    for number in itertools.count():
+        with (
+            fault(entry.root, number, KeyboardInterrupt()) as planned,
+            patch.object(files, "_writable", left_open),
+            suppress(KeyboardInterrupt),
+        ):
+            store.ensure_bytecode(entry, compiler)
+        assert not verify_store(store).findings, f"change {number}"
+        if not planned.happened:
+            break
+        assert not note.exists()
+    assert number > 5
+    store.ensure_bytecode(entry, compiler)
+    assert not verify_store(store).findings
+
+
+@contextmanager
+def left_open(folder: Path, sealed: int) -> Iterator[None]:
+    """As of a process that is killed: nothing is put right on the way out."""
+    folder.chmod(sealed | stat.S_IWUSR)
+    yield
+    folder.chmod(sealed)
 
 
 def test_what_an_environment_takes_from_another_store_is_not_missing_here(
@@ -132,6 +168,28 @@ def test_what_environments_hold_has_to_be_there(
     install_wheels([WheelRequest(wheel)], environment, store)
     remove_tree(entry.root)
     (found,) = verify_store(store).findings
+    assert (found.damage.place, found.damage.fault) == (entry.root, Fault.MISSING)
+
+
+def test_what_is_collected_meanwhile_is_not_missing(
+    store: Store,
+    wheel: Path,
+    entry: Entry,
+    environment: Environment,
+    compiler: Compiler,
+) -> None:
+    other = store.add(write_wheel(wheel.parent, {"two.py": ""}, "two"), compiler)
+    install_wheels([WheelRequest(wheel)], environment, store)
+
+    def collect(task: str, number: int, total: int) -> None:
+        for each in (other.root, *gone):
+            if each.exists():
+                remove_tree(each)
+
+    gone: list[Path] = []
+    assert verify_store(store, progress=collect).findings == ()
+    gone.append(entry.root)  # which somebody needs
+    (found,) = verify_store(store, progress=collect).findings
     assert (found.damage.place, found.damage.fault) == (entry.root, Fault.MISSING)
 
 

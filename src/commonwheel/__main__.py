@@ -6,16 +6,26 @@ before anything else is imported.
 
 import sys
 
+from commonwheel.frontends import interruption
+
 
 def main() -> int:
     """Run the command; returns the exit status."""
+    interruption.end_at_once()
     if sys.argv[1:2] == ["run"]:
         from commonwheel.frontends import run_start
 
         run_start.start(sys.argv[2:])
-    from commonwheel.frontends import cli
-
-    return cli.main()
+    try:
+        from commonwheel.frontends import cli
+    except (ImportError, MemoryError, OSError) as error:
+        # a damaged installation, or no memory, files or rights left to import it
+        reason = str(error) or "out of memory"
+        sys.stderr.write(f"commonwheel: error: it cannot be started: {reason}\n")
+        return 1
+    status = cli.main()
+    interruption.come_too_late()
+    return status
 
 
 if __name__ == "__main__":

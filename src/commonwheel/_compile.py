@@ -11,31 +11,72 @@ without its time stamps keeps working. Source that does not compile (a template,
 of syntax errors) is passed over, as every installer does.
 """
 
+import errno
 import importlib.util
+import marshal
 import os
-import py_compile
 import sys
 import warnings
+
+UNCHECKED = (0b01).to_bytes(4, "little")
+"""The flags of such a file (:pep:`552`)."""
 
 
 def main(tree: str, output: str) -> None:
     warnings.simplefilter("ignore")
     for path in sys.stdin.buffer.read().split(b"\0")[:-1]:
         name = os.fsdecode(path)
-        try:
-            py_compile.compile(
-                os.path.join(tree, name),
-                cfile=importlib.util.cache_from_source(
-                    os.path.join(output, name), optimization=""
-                ),
-                dfile=name,
-                doraise=True,
-                optimize=0,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        with open(os.path.join(tree, name), "rb") as file:
+            source = file.read()
+        bytecode = compiled(source, name)
+        if bytecode is not None:
+            target = importlib.util.cache_from_source(
+                os.path.join(output, name), optimization=""
             )
-        except (py_compile.PyCompileError, RecursionError, ValueError):
-            continue
+            write(target, bytecode)
+
+
+def compiled(source: bytes, name: str) -> "bytes | None":
+    """The bytecode of a source; None if it does not compile."""
+    try:
+        code = compile(source, name, "exec", dont_inherit=True, optimize=0)
+        content = marshal.dumps(code)
+    except MemoryError:
+        claim_memory(len(source))
+        return None
+    except Exception:  # noqa: BLE001  as `py_compile` does
+        return None
+    head = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source)
+    return head + content
+
+
+def write(target: str, content: bytes) -> None:
+    """Write a file, all of it.
+
+    `py_compile` of most Pythons does not notice that the system has taken a part only,
+    for want of room: https://github.com/python/cpython/issues/126606
+    """
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        with open(target, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from error
+
+
+def claim_memory(size: int) -> None:
+    """Raise :exc:`MemoryError` if a source of ``size`` bytes needs more than there is.
+
+    Python says the same of a source that is nested too deeply, which no memory helps.
+    """
+    bytearray((16 << 20) + 200 * size)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    # the last line is for bytecode.py: what the system lacks, and where
+    try:
+        main(*sys.argv[1:])
+    except MemoryError:
+        sys.exit(f"errno {errno.ENOMEM}")
+    except OSError as error:
+        sys.exit(f"errno {error.errno or errno.EIO} {error.filename or ''}")

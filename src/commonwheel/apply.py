@@ -1,9 +1,10 @@
 """Apply: plan -> files. The only writer into environments.
 
-The order is chosen so that whatever stops it, what an environment's metadata lists can
-be imported: links come first, then the manifest, and only then the ``.dist-info``
-folder, built aside and renamed into place. What takes the place of something else is
-swapped with it in one step. An error or Ctrl-C takes all steps back, in reverse.
+All contents are written aside first and brought to the disk. The order after that is
+chosen so that whatever stops it, what an environment's metadata lists can be imported:
+links come first, then the manifest, and only then the ``.dist-info`` folder. What takes
+the place of something else is swapped with it in one step. An error or Ctrl-C takes all
+back; so does the next change, if a process was killed or the power was cut.
 """
 
 from __future__ import annotations
@@ -15,33 +16,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from commonwheel import files, manifest
-from commonwheel.change import Change
+from commonwheel.change import Change, missing_top
 from commonwheel.environment import Environment
-from commonwheel.errors import ApplyFailed, explain
+from commonwheel.errors import ApplyFailed, EnvironmentBusy, explain
+from commonwheel.exclusion import Exclusion, Patience, Wait
 from commonwheel.installation import RealFile
+from commonwheel.journal import Journal
 from commonwheel.link_mode import LinkMode
 from commonwheel.plan import Plan
 from commonwheel.steps import Steps
 
 _LOCK = "lock"
-_STAGE = "stage-"
+_STAGE = os.path.basename(manifest.ASIDE)
+_DONE = "done-"
 _RESCUED = "rescued-"
 
 
 @contextmanager
-def changing(environment: Environment) -> Iterator[None]:
+def changing(
+    environment: Environment,
+    patience: Patience = Patience(),  # noqa: B008  frozen
+) -> Iterator[None]:
     """While this lasts, nobody else changes ``environment``.
 
     To be held from planning on: a plan is good for the environment that it has seen.
 
+    :raises EnvironmentBusy: somebody else changed it all the time
     :raises ApplyFailed: the environment cannot be read or written
     """
     site = environment.sites[0]
     folder = site / manifest.FOLDER
-    lock = FileLock(folder / _LOCK, fallback_to_soft=False)
+    wait = Wait(EnvironmentBusy, environment.scheme.data, patience)
+    lock = Exclusion(folder / _LOCK, wait)
     missing = [each for each in (site, *site.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,28 +61,62 @@ def changing(environment: Environment) -> Iterator[None]:
             _leave_nothing(folder, lock, missing)
             lock.release()
     except OSError as error:
-        raise ApplyFailed(site, explain(error)) from error
+        raise ApplyFailed(site, explain(error, site)) from error
 
 
 def was_stopped(environment: Environment) -> bool:
     """Whether a process changing ``environment`` was killed, or is still at it."""
-    folders = [site / manifest.FOLDER for site in environment.sites]
-    return any(True for folder in folders for _ in folder.glob(f"{_STAGE}*"))
+    return any(_stages(site / manifest.FOLDER) for site in environment.sites)
+
+
+def _stages(folder: Path) -> list[Path]:
+    kinds = (f"{_STAGE}*", f"{_DONE}*")
+    return [stage for kind in kinds for stage in folder.glob(kind)]
+
+
+def settle(
+    environment: Environment,
+    patience: Patience = Patience(),  # noqa: B008  frozen
+) -> None:
+    """Take back what a process that was killed has done, as the next change would.
+
+    To be called before something is planned that holds for longer than a change.
+
+    :raises EnvironmentBusy: somebody else changed it all the time
+    :raises ApplyFailed: the environment cannot be read or written
+    """
+    if was_stopped(environment):
+        with changing(environment, patience):
+            pass
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a process that was stopped has left; the lock says that it is gone."""
-    for stage in folder.glob(f"{_STAGE}*"):
+    """Take back what a process that was stopped has done; the lock says that it is gone.
+
+    Not if somebody else has changed the environment since: what was there before that
+    process came is then not what is wanted any more.
+    """
+    for stage in _stages(folder):
+        if stage.name.startswith(_STAGE):
+            journal = Journal.read(stage)
+            if journal.is_of_now() and not journal.take_back():
+                _rescue(stage)
+                continue
         files.remove_tree(stage)
 
 
-def _leave_nothing(folder: Path, lock: FileLock, made: Iterable[Path]) -> None:
+def _rescue(stage: Path) -> Path:
+    """Keep what could not be put back for whom it belongs to."""
+    return stage.rename(stage.with_name(stage.name.replace(_STAGE, _RESCUED)))
+
+
+def _leave_nothing(folder: Path, lock: Exclusion, made: Iterable[Path]) -> None:
     """Remove our folder if nothing is in it; who waits for the lock makes another.
 
     So are the folders above it that were ``made``, the innermost first.
     """
     try:
-        if lock.is_locked and os.listdir(folder) == [_LOCK]:
+        if lock.is_held and os.listdir(folder) == [_LOCK]:
             (folder / _LOCK).unlink()
         if not os.listdir(folder):
             for each in (folder, *made):
@@ -100,6 +141,7 @@ class Applied:
         for each in self.plan.installations:
             if each.reason:
                 yield f"{each.name} is installed as real files: {each.reason}"
+            yield from (f"{each.name}: {remark}" for remark in each.remarks)
         for path, earlier, later in self.plan.overridden:
             yield f"{path} is in {earlier} and in {later}; the latter's is used"
 
@@ -119,14 +161,17 @@ def apply(plan: Plan) -> Applied:
         *(each.site for each in plan.installations),
         *(each.site for each in plan.removals),
     )
-    site = next(iter(touched), None)
-    if site is None:
+    if not touched:
         return Applied(plan, {})
-    with _transaction(site) as change:
+    with _transaction(touched[0]) as (change, journal):
+        views = [each / manifest.VIEW for each in dict.fromkeys(touched)]
+        gone = [path for removal in plan.removals for path in removal.paths]
+        journal.begin(dict.fromkeys(touched), _paths(plan), gone, views)
+        journal.will_publish(_write_aside(plan, change))
+        _bring_to_disk(plan, journal, touched[0])
         _make_importable(plan, change)
         _make_known(plan, change)
-        for removal in plan.removals:
-            change.steps.remove(removal.paths)
+        change.steps.remove(gone)
         change.steps.prune()
     return Applied(plan, change.modes, change.fallbacks())
 
@@ -139,18 +184,69 @@ def write(written: Iterable[RealFile], environment: Environment) -> None:
     :raises ApplyFailed: the environment cannot be written; it is as it was before
     :raises OSError: the same
     """
-    with _transaction(environment.sites[0]) as change:
+    written = tuple(written)
+    site = environment.sites[0]
+    with _transaction(site) as (change, journal):
+        journal.begin(environment.sites, [each.path for each in written], (), ())
         for each in written:
-            change.write(each)
+            change.write_aside(each)
+        files.sync_filesystem(site)
+        for each in written:
+            change.put(each.path)
+
+
+def _paths(plan: Plan) -> Iterator[Path]:
+    """What carrying out ``plan`` makes, replaces or takes away."""
+    yield from (file.path for file in (*plan.runtime, *plan.records))
+    yield from (site / manifest.VIEW / split.path for site, split in plan.splits)
+    yield from plan.dropped
+    yield from (site / manifest.VIEW / link.path for site, link in plan.shown)
+    tops: dict[Path, Path | None] = {}
+    for each in plan.installations:
+        yield each.dist_info
+        if each.manifest is not None:
+            yield each.site / each.manifest.path
+        yield from (each.site / manifest.VIEW / marker for marker in each.markers)
+        yield from (each.site / manifest.VIEW / link.path for link in each.links)
+        for file in each.files:
+            yield missing_top(file.path.parent, tops) or file.path
+    for removal in plan.removals:
+        yield removal.dist_info
+        yield from removal.paths
+
+
+def _write_aside(plan: Plan, change: Change) -> list[Path]:
+    """Write all contents where nobody looks for them; returns the metadata folders."""
+    for file in (*plan.runtime, *plan.records):
+        change.write_aside(file)
+    for site, split in plan.splits:
+        change.write_split_aside(site, split)
+    for site, link in plan.shown:
+        change.write_link_aside(site, link)
+    for each in plan.installations:
+        for link in each.links:
+            change.write_link_aside(each.site, link)
+        change.write_files_aside(each)
+        change.note(each)
+    return [change.write_metadata_aside(each) for each in plan.installations]
+
+
+def _bring_to_disk(plan: Plan, journal: Journal, site: Path) -> None:
+    """Wait until all that was written, the journal too, outlives a power cut.
+
+    A name that reaches the disk before what it names is an empty file after one.
+    """
+    if plan.installations or plan.runtime or plan.records:
+        files.sync_filesystem(site)
+    else:
+        journal.keep()
 
 
 def _make_importable(plan: Plan, change: Change) -> None:
     for site in plan.sites:
         change.prepare(site)
-    for file in plan.runtime:
-        change.write(file)
-    for record in plan.records:
-        change.write(record)
+    for file in (*plan.runtime, *plan.records):
+        change.put(file.path)
     for site, split in plan.splits:
         change.split(site, split)
     change.steps.remove(plan.dropped)
@@ -167,23 +263,27 @@ def _make_known(plan: Plan, change: Change) -> None:
         if removal.dist_info not in renewed:
             change.steps.move_aside(removal.dist_info)
     for installation in plan.installations:
-        change.publish_metadata(installation)
+        change.put(installation.dist_info)
 
 
 @contextmanager
-def _transaction(site: Path) -> Iterator[Change]:
+def _transaction(site: Path) -> Iterator[tuple[Change, Journal]]:
     folder = site / manifest.FOLDER
     stage = Path(tempfile.mkdtemp(dir=folder, prefix=_STAGE))
-    steps = Steps(stage)
+    journal = Journal(stage)
+    done = stage.with_name(stage.name.replace(_STAGE, _DONE))
     try:
-        yield Change(steps)
+        yield Change(Steps(journal)), journal
+        stage.rename(done)  # from here on nothing is taken back
     except BaseException as error:
-        if not steps.take_back():
-            kept = stage.rename(folder / stage.name.replace(_STAGE, _RESCUED))
-            raise ApplyFailed(site, str(error) or repr(error), kept) from error
-        files.discard(stage)
-        raise
+        if not done.exists():
+            if not journal.take_back():
+                raise ApplyFailed(
+                    site, str(error) or repr(error), _rescue(stage)
+                ) from error
+            files.discard(stage)
+            raise
     try:
-        files.discard(stage)
+        files.discard(done)
     except KeyboardInterrupt:
         pass  # too late: an exception would say that nothing was changed

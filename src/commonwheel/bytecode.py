@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+from commonwheel import shortage
 from commonwheel.errors import InvalidEnvironment
 
 _COMPILER = Path(__file__).with_name("_compile.py")
@@ -50,12 +54,14 @@ class Compiler:
     def _start(self, tree: Path, output: Path, names: bytes) -> subprocess.Popen[bytes]:
         command = [str(self.python), "-I", "-S", str(_COMPILER), str(tree), str(output)]
         # A file, not a pipe: all workers can start before the first one reads.
-        with tempfile.TemporaryFile() as file:
+        with _memory_file(output) as file:
             file.write(names)
             file.seek(0)
             try:
                 return subprocess.Popen(command, stdin=file, stderr=subprocess.PIPE)
             except OSError as error:
+                if shortage.is_one(error):
+                    raise
                 reason = f"it does not run ({error.strerror})"
                 raise InvalidEnvironment(self.python, reason) from error
 
@@ -64,10 +70,25 @@ class Compiler:
         if process.returncode == 0:
             return
         lines = complaint.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1] if lines else f"exit status {process.returncode}"
-        if "OSError" in reason or "Error: [Errno" in reason:
-            raise OSError(f"{reason} (compiling into {output})")
-        raise InvalidEnvironment(self.python, f"it cannot compile bytecode: {reason}")
+        last = lines[-1] if lines else f"exit status {process.returncode}"
+        failed = _FAILED.match(last)
+        if failed is not None:
+            code, path = int(failed[1]), failed[2] or str(output)
+            raise OSError(code, os.strerror(code), path)
+        if process.returncode < 0:
+            last = shortage.killed_by(-process.returncode)
+        raise InvalidEnvironment(self.python, f"it cannot compile bytecode: {last}")
+
+
+_FAILED = re.compile(r"errno (\d+)(?: (.*))?$")
+"""The last line of ``_compile.py`` if the system has failed it."""
+
+
+def _memory_file(output: Path) -> IO[bytes]:
+    """A file without a name; where there are none in memory it takes room in a folder."""
+    if sys.platform == "linux":
+        return open(os.memfd_create("names"), "w+b")
+    return tempfile.TemporaryFile(dir=output)
 
 
 def path_of(source: str, cache_tag: str) -> str:

@@ -32,6 +32,11 @@ class Change:
         self._editable = Sharing(sharing.EDITABLE)
         self._sharing: dict[LinkMode, Sharing] = {}
         self._file_mode, self._program_mode = sharing.file_modes()
+        self._aside: dict[Path, Path] = {}
+        """What was written aside, by the places that it is for."""
+        self._trees: dict[Path, Path] = {}
+        """Folders that were written aside as a whole, because they are not there yet."""
+        self._tops: dict[Path, Path | None] = {}
         self.modes: dict[str, LinkMode] = {}
         """How the distributions were made that are there by now."""
 
@@ -39,9 +44,7 @@ class Change:
         """Make the folders of ours that site-packages lacks."""
         for folder in (site / manifest.LINKS, site / manifest.VIEW):
             self.steps.make_folder(folder)
-        keeper = site / manifest.VIEW / KEEPER
-        if not keeper.exists():
-            self.write(RealFile(keeper, content=b""))
+        self._mark(site / manifest.VIEW / KEEPER)
 
     def fallbacks(self) -> tuple[str, ...]:
         """What the filesystem has kept this change from."""
@@ -50,25 +53,73 @@ class Change:
             return ()
         return (f"{automatic.reason}: copying",)
 
-    def write(self, file: RealFile, mode: LinkMode = LinkMode.MANIFEST) -> None:
-        """Write a real file; how it may be shared with the store says ``mode``."""
-        self.steps.make_folder(file.path.parent)
-        if file.shared and not os.path.lexists(file.path):
-            # of thousands of files, and nobody looks for them yet
-            self.steps.will_make(file.path)
-            self._write(file, file.path, mode)
-            return
-        if file.path.is_dir() and not file.path.is_symlink():
-            raise IsADirectoryError(errno.EISDIR, "a folder is there", str(file.path))
-        staged = self.steps.new_name()
+    def write_aside(self, file: RealFile) -> None:
+        """Write a file; it is there when it is :meth:`put`."""
+        staged = self.steps.new_name(file.path)
+        self._write(file, staged, LinkMode.MANIFEST)
+        self._aside[file.path] = staged
+
+    def write_files_aside(self, installation: Installation) -> None:
+        """Write the real files of a distribution; they are there when they are put.
+
+        A folder that is not there yet will be there as a whole.
+        """
+        for file in installation.files:
+            self._write_into_tree(file, installation.mode)
+
+    def _write_into_tree(self, file: RealFile, mode: LinkMode) -> None:
+        top = missing_top(file.path.parent, self._tops)
+        if top is None:
+            staged = self.steps.new_name(file.path)
+        else:
+            if top not in self._trees:
+                self._trees[top] = self.steps.new_name(top)
+            staged = self._trees[top] / os.path.relpath(file.path, top)
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            if file.path in self._aside:
+                staged.unlink()  # two distributions have it; the later one wins
         self._write(file, staged, mode)
-        self.steps.put(staged, file.path)
+        self._aside[file.path] = staged
+
+    def write_metadata_aside(self, installation: Installation) -> Path:
+        """Write a ``.dist-info`` folder; it is there when it is :meth:`put`."""
+        share: Callable[[Path, Path], object] = self._link_or_copy
+        if installation.mode is not LinkMode.MANIFEST:
+            share = self._shared(installation.mode).place
+        staged = self.steps.new_name(installation.dist_info)
+        staged.mkdir()
+        made = {staged}
+        for name, source in installation.metadata:
+            path = staged / name
+            if path.parent not in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.add(path.parent)
+            share(source, path)
+        for name, content in installation.written:
+            (staged / name).write_bytes(content)
+        self._aside[installation.dist_info] = staged
+        return staged
+
+    def put(self, path: Path) -> None:
+        """Put what was written aside for ``path`` there, unless that was done."""
+        staged = self._aside.pop(path, None)
+        if staged is None:
+            return
+        top = self._tops.get(path.parent)
+        if top is not None:
+            if top not in self._trees:
+                return
+            staged, path = self._trees.pop(top), top
+        if not staged.is_dir() and path.is_dir() and not path.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there", str(path))
+        self.steps.make_folder(path.parent)
+        self.steps.put(staged, path)
 
     def _write(self, file: RealFile, path: Path, mode: LinkMode) -> None:
         content = file.content
         if file.compiled_from is not None:
             assert file.source is not None
-            source = os.stat(file.compiled_from)
+            source = os.stat(self._aside.get(file.compiled_from, file.compiled_from))
             content = bytecode.checked(file.source.read_bytes(), source)
         if content is not None:
             path.write_bytes(content)
@@ -82,9 +133,10 @@ class Change:
         """One for all files of a link mode: what works is found out once."""
         return self._sharing.setdefault(mode, Sharing(sharing.WAYS[mode]))
 
-    def split(self, site: Path, split: Split) -> None:
-        """Put a real folder of links in the place of a link."""
-        folder = self.steps.new_name()
+    def write_split_aside(self, site: Path, split: Split) -> None:
+        """Make a real folder of links, which takes the place of a link when it is put."""
+        place = site / manifest.VIEW / split.path
+        folder = self.steps.new_name(place)
         for link in split.links:
             path = folder / os.path.relpath(link.path, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +145,19 @@ class Change:
             path = folder / os.path.relpath(marker, split.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        self.steps.put(folder, site / manifest.VIEW / split.path)
+        self._aside[place] = folder
+
+    def write_link_aside(self, site: Path, link: Link) -> None:
+        """Write what the view shows as a file of its own, or one of the store's."""
+        if link.is_bytecode:
+            path = site / manifest.VIEW / link.path
+            staged = self.steps.new_name(path)
+            self._link_or_copy(Path(link.target), staged)
+            self._aside[path] = staged
+
+    def split(self, site: Path, split: Split) -> None:
+        """Put a real folder of links in the place of a link."""
+        self.put(site / manifest.VIEW / split.path)
 
     def show(self, site: Path, link: Link) -> None:
         """Make a link of the view."""
@@ -106,17 +170,16 @@ class Change:
         view = str(installation.site / manifest.VIEW)
         for marker in installation.markers:
             self._make_view_folder(view, os.path.dirname(marker))
-            path = Path(view, marker)
-            if not path.exists():
-                self.write(RealFile(path, content=b""))
+            self._mark(Path(view, marker))
         for link in installation.links:
             self.show(installation.site, link)
         for file in installation.files:
-            self.write(file, installation.mode)
-        self._note(installation)
+            self.put(file.path)
+        if installation.manifest is not None:
+            self.put(installation.site / installation.manifest.path)
 
-    def _note(self, installation: Installation) -> None:
-        """Write the link manifest, which says how the distribution was really made."""
+    def note(self, installation: Installation) -> None:
+        """Write the link manifest aside, which says how the files were really made."""
         used = installation.mode
         if used in self._sharing:
             used = self._sharing[used].used
@@ -126,32 +189,23 @@ class Change:
         if installation.manifest is not None:
             content = manifest.encode(replace(installation.manifest, mode=used))
             path = installation.site / installation.manifest.path
-            self.write(RealFile(path, content=content))
+            self.write_aside(RealFile(path, content=content))
 
-    def publish_metadata(self, installation: Installation) -> None:
-        """Write a ``.dist-info`` folder aside and put it in its place."""
-        share: Callable[[Path, Path], object] = self._link_or_copy
-        if installation.mode is not LinkMode.MANIFEST:
-            share = self._shared(installation.mode).place
-        staged = self.steps.new_name()
-        staged.mkdir()
-        made = {staged}
-        for name, source in installation.metadata:
-            path = staged / name
-            if path.parent not in made:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                made.add(path.parent)
-            share(source, path)
-        for name, content in installation.written:
-            (staged / name).write_bytes(content)
-        self.steps.put(staged, installation.dist_info)
+    def _mark(self, path: Path) -> None:
+        """Make an empty file, if it is not there."""
+        if not os.path.lexists(path):
+            self.steps.will_make(path)
+            path.write_bytes(b"")
+            path.chmod(self._file_mode)
 
     def _show(self, path: str, link: Link) -> None:
-        if not os.path.lexists(path):
+        if link.is_bytecode:
+            self.put(Path(path))
+        elif not os.path.lexists(path):
             self.steps.will_make(Path(path))
             self._make_link(link, Path(path))
         elif not os.path.islink(path) or os.readlink(path) != link.target:
-            staged = self.steps.new_name()
+            staged = self.steps.new_name(Path(path))
             self._make_link(link, staged)
             self.steps.put(staged, Path(path))
 
@@ -190,3 +244,12 @@ class Change:
             self.steps.move_aside(Path(path))
         self.steps.make_folder(Path(path))
         self._real_folders.add(path)
+
+
+def missing_top(folder: Path, known: dict[Path, Path | None]) -> Path | None:
+    """The outermost folder that has to be made for ``folder``; None if it is there."""
+    if folder not in known:
+        known[folder] = None
+        if not os.path.isdir(folder):
+            known[folder] = missing_top(folder.parent, known) or folder
+    return known[folder]

@@ -33,7 +33,9 @@ class Disposal:
         """
         try:
             with os.scandir(self._unused) as found:
-                return {each.name: each.stat().st_mtime for each in found}
+                return {
+                    each.name: each.stat(follow_symlinks=False).st_mtime for each in found
+                }
         except FileNotFoundError:
             return {}
 
@@ -42,7 +44,7 @@ class Disposal:
 
         :raises OSError: the store cannot be written
         """
-        (self._unused / identifier).touch()
+        files.touch(self._unused / identifier)
 
     def take_back(self, identifiers: Iterable[str]) -> None:
         """They are used again; as far as the store can be written."""
@@ -66,7 +68,9 @@ class Disposal:
         :raises OSError: it cannot be taken out; it is as it was
         """
         buried = self.bury(self._entries / identifier)
-        (self._unused / identifier).unlink(missing_ok=True)
+        # another's note stays: it says nothing of what is not there
+        with suppress(FileNotFoundError, PermissionError):
+            files.remove(self._unused / identifier)
         return buried
 
     def bury(self, path: Path) -> Path:

@@ -80,6 +80,8 @@ class Description:
     links do not help them, real files do."""
     wanted: tuple[str, ...]
     """Libraries that they need, and neither it nor the system has."""
+    remarks: tuple[str, ...] = ()
+    """What whoever installs it should know; entries made before had none."""
 
 
 _FIELDS = tuple(field.name for field in fields(Description))
@@ -119,6 +121,7 @@ def decode(text: str) -> Description:
         found["scripts"] = tuple(Script(**each) for each in found["scripts"])
         for key in ("tags", "links", "metadata", "added", "beside", "above", "wanted"):
             found[key] = tuple(found[key])
+        found["remarks"] = tuple(found.get("remarks", ()))
         return Description(**{key: found[key] for key in _FIELDS})
     except (TypeError, LookupError) as error:
         raise ValueError(f"damaged: {error!r}") from error

@@ -8,21 +8,28 @@
     scripts/ headers/ data/    its other files
     bytecode/TAG               the tree holds bytecode for Pythons of this tag: how many
                                files, of how many bytes; then, a line each, "SHA256 PATH"
+    bytecode/.TAG              the same, of what is being added
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from commonwheel import entry as entries
 from commonwheel import files, record, tree, unpack
 from commonwheel.bytecode import Compiler
+from commonwheel.custody import Custody
 from commonwheel.entry import Description, Entry
 from commonwheel.errors import InvalidStore
 from commonwheel.wheel import Area, Wheel
+
+_BEGUN = "."
+"""What the names of notes of bytecode begin with that is being added."""
 
 
 def make(
@@ -31,17 +38,18 @@ def make(
     identifier: str,
     digest: str,
     compiler: Compiler | None,
+    custody: Custody = Custody(),  # noqa: B008  frozen
 ) -> Description:
     """Unpack a wheel, whose sha256 is ``digest``, into the new folder ``root``.
 
     It holds bytecode for the interpreter of ``compiler``, if there is one, and is
-    read-only at the end.
+    read-only at the end, as ``custody`` says of the store.
 
     :raises InvalidWheel: a file is not what RECORD says
     :raises InvalidEnvironment: the interpreter does not run
     :raises OSError: the folder cannot be written
     """
-    root.mkdir()
+    root.mkdir(mode=stat.S_IRWXU)
     for folder in (*(area.value for area in Area), "bytecode"):
         (root / folder).mkdir()
     unpack.extract(archive, root)
@@ -53,7 +61,7 @@ def make(
         note = root / "bytecode" / compiler.cache_tag
         note.write_bytes(_describe_bytecode(unpacked))
     (root / "entry.json").write_text(entries.encode(description), "utf-8")
-    seal(root)
+    seal(root, custody)
     return description
 
 
@@ -63,8 +71,8 @@ def read_entry(root: Path) -> Entry | None:
     :raises InvalidStore: it is there but cannot be read
     """
     try:
-        text = (root / "entry.json").read_text("utf-8")
-        rows = (root / "dist-info" / "RECORD").read_text("utf-8")
+        text = files.read(root / "entry.json").decode("utf-8")
+        rows = _text(files.read(root / "dist-info" / "RECORD"))
         description = entries.decode(text)
     except FileNotFoundError:
         return None
@@ -83,6 +91,11 @@ def read_entry(root: Path) -> Entry | None:
     )
 
 
+def _text(content: bytes) -> str:
+    """With the line ends of text, whatever those of the file are."""
+    return io.StringIO(content.decode("utf-8"), newline=None).read()
+
+
 def read_description(root: Path) -> Description | None:
     """What the entry whose folder is ``root`` says of itself, or None if nothing.
 
@@ -90,7 +103,7 @@ def read_description(root: Path) -> Description | None:
     :raises ValueError: it is damaged
     """
     try:
-        return entries.decode((root / "entry.json").read_text("utf-8"))
+        return entries.decode(files.read(root / "entry.json").decode("utf-8"))
     except FileNotFoundError:
         return None
 
@@ -108,18 +121,25 @@ def takes_bytecode(entry: Entry) -> bool:
 def add_bytecode(entry: Entry, compiler: Compiler, staged: Path) -> None:
     """Add bytecode for the interpreter of ``compiler``, made in the folder ``staged``.
 
+    What is added is noted before: whoever is killed at it leaves what belongs there.
+
     :raises InvalidEnvironment: the interpreter does not run
     :raises OSError: the entry cannot be written
     """
     metadata = f"{entry.description.dist_info}/"
     paths = (row.path for row in record.parse(entry.record))
     sources = tree.sources(path for path in paths if not path.startswith(metadata))
-    compiler.compile(entry.tree, sources, staged)
-    note = _describe_bytecode(staged)
+    made, note = staged / "tree", staged / "note"
+    made.mkdir()
+    compiler.compile(entry.tree, sources, made)
+    note.write_bytes(_describe_bytecode(made))
+    note.chmod(files.READ_ONLY_FILE)
     files.sync_filesystem(staged)
-    files.merge(staged, entry.tree)
     done = entry.root / "bytecode" / compiler.cache_tag
-    files.write_atomically(done, note, files.READ_ONLY_FILE)
+    begun = done.with_name(f"{_BEGUN}{done.name}")
+    os.replace(note, begun)
+    files.merge(made, entry.tree)
+    os.replace(begun, done)
 
 
 def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:
@@ -142,10 +162,27 @@ def bytecode_digests(entry: Entry) -> Iterator[tuple[str, str]]:
     """
     folder = entry.root / "bytecode"
     for name in sorted(os.listdir(folder)):
-        text = (folder / name).read_text("utf-8", "surrogateescape")
-        for line in text.splitlines()[1:]:
-            digest, _, path = line.partition(" ")
-            yield path, digest
+        if not name.startswith(_BEGUN):
+            yield from _listed(folder / name)
+
+
+def begun_bytecode(entry: Entry) -> dict[str, list[str]]:
+    """The notes of bytecode that somebody is adding, or was when killed: by name, paths.
+
+    The files may be there, or not yet.
+
+    :raises OSError: a note cannot be read
+    """
+    folder = entry.root / "bytecode"
+    names = sorted(name for name in os.listdir(folder) if name.startswith(_BEGUN))
+    return {name: [path for path, _ in _listed(folder / name)] for name in names}
+
+
+def _listed(note: Path) -> Iterator[tuple[str, str]]:
+    text = note.read_text("utf-8", "surrogateescape")
+    for line in text.splitlines()[1:]:
+        digest, _, path = line.partition(" ")
+        yield path, digest
 
 
 def measure(root: Path) -> tuple[int, int]:
@@ -157,14 +194,20 @@ def measure(root: Path) -> tuple[int, int]:
     return size, inodes
 
 
-def seal(root: Path) -> None:
-    """Make an entry read-only, but for bytecode notes and new bytecode."""
+def seal(
+    root: Path,
+    custody: Custody = Custody(),  # noqa: B008  frozen
+) -> None:
+    """Make an entry read-only, but for bytecode notes and new bytecode.
+
+    Whatever the umask, access control lists and the folders above say.
+    """
     for area in Area:
-        files.seal(root / area.value)
+        files.seal(root / area.value, custody.sealed_mode)
     for file in (root / "entry.json", *(root / "bytecode").iterdir()):
         file.chmod(files.READ_ONLY_FILE)
-    for folder in (root, root / "bytecode"):
-        folder.chmod(0o755)
+    for folder in (root / "bytecode", root):
+        folder.chmod(custody.entry_mode)
 
 
 def close(root: Path) -> None:
@@ -181,7 +224,11 @@ def other_bytecode(entry: Entry, cache_tag: str) -> Iterator[str]:
     :raises OSError: a note cannot be read
     """
     tree_folder = entry.tree.relative_to(entry.root)
-    for path, _ in bytecode_digests(entry):
+    begun = begun_bytecode(entry)
+    for path in (
+        *(path for path, _ in bytecode_digests(entry)),
+        *(path for paths in begun.values() for path in paths),
+    ):
         if not path.endswith(f".{cache_tag}.pyc"):
             yield os.path.join(tree_folder, path)
     for name in os.listdir(entry.root / "bytecode"):

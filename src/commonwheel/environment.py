@@ -14,6 +14,7 @@ from typing import Any
 
 import packaging
 
+from commonwheel import shortage
 from commonwheel.errors import InvalidEnvironment
 from commonwheel.scripts import Launcher
 
@@ -192,11 +193,15 @@ def _ask(python: Path, *below: str) -> dict[str, Any]:
             command, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
     except OSError as error:
+        if shortage.is_one(error):
+            raise
         reason = f"it does not run ({error.strerror})"
         raise InvalidEnvironment(python, reason) from error
     if answer.returncode != 0:
         lines = answer.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {answer.returncode}"
+        if answer.returncode < 0:
+            reason = shortage.killed_by(-answer.returncode)
         raise InvalidEnvironment(python, f"its interpreter fails: {reason}")
     # Start-up files of the environment may print something before it.
     for line in answer.stdout.splitlines():

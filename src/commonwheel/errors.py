@@ -11,6 +11,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from commonwheel import shortage
+from commonwheel.wheel_rules import WheelRule
+
 
 class CommonwheelError(Exception):
     """The root of all errors that this package raises on purpose."""
@@ -23,6 +26,9 @@ class InvalidWheel(CommonwheelError):
     path: Path
     """The file."""
 
+    rule: WheelRule
+    """The rule that it breaks."""
+
     reason: str
     """What is wrong with it, without a full stop."""
 
@@ -31,7 +37,10 @@ class InvalidWheel(CommonwheelError):
 
     def __str__(self) -> str:
         about = f"{self.member!r}: " if self.member is not None else ""
-        return f"{self.path} is not a valid wheel: {about}{self.reason}"
+        # a reason may quote the file: line breaks, and what a terminal would obey
+        reason = "".join(c if c.isprintable() else " " for c in self.reason)
+        rule = self.rule.value
+        return f"{self.path} is not a valid wheel: {about}{reason} [{rule}]"
 
 
 @dataclass(eq=False)
@@ -76,19 +85,51 @@ class EntryGone(CommonwheelError):
 
 
 @dataclass(eq=False)
-class StoreBusy(CommonwheelError):
-    """A store that somebody uses, where nobody else may."""
+class Busy(CommonwheelError):
+    """Something that somebody else uses, and that was waited for in vain."""
 
     path: Path
     holders: tuple[str, ...]
     """The programs that use it, as far as they are known."""
+    waited: float = 0.0
+    """How long it was waited for, in seconds."""
+
+    @property
+    def thing(self) -> str:
+        """What it is, for a person."""
+        return str(self.path)
+
+    @property
+    def waiting(self) -> str:
+        """What a person is told meanwhile."""
+        return f"waiting for {self._users}, which uses {self.thing}"
+
+    @property
+    def _users(self) -> str:
+        return " and ".join(self.holders) or "another program"
 
     def __str__(self) -> str:
-        holders = " and ".join(self.holders) or "another program"
+        since = f", and was for {self.waited:.0f} s" if self.waited >= 1 else ""
         return (
-            f"the store {self.path} is in use by {holders}; nothing was changed,"
+            f"{self.thing} is in use by {self._users}{since}; nothing was changed,"
             " try again when that is done"
         )
+
+
+class StoreBusy(Busy):
+    """A store that somebody uses, where nobody else may; or one entry of it."""
+
+    @property
+    def thing(self) -> str:
+        return f"the store {self.path}"
+
+
+class EnvironmentBusy(Busy):
+    """An environment that somebody else changes."""
+
+    @property
+    def thing(self) -> str:
+        return f"the environment {self.path}"
 
 
 @dataclass(eq=False)
@@ -466,7 +507,16 @@ class ProgramFailed(CommonwheelError):
         return f"{self.name} fails: {self.reason}"
 
 
-def explain(error: OSError) -> str:
-    """What the system says, and which file it is about."""
+def explain(error: OSError, place: Path | None = None) -> str:
+    """What the system says, which file it is about, and the way out if one is known.
+
+    Errors of writing name no file; ``place`` is then a folder that it was in.
+    """
     reason = error.strerror or str(error)
-    return f"{reason} ({os.fsdecode(error.filename)})" if error.filename else reason
+    about = shortage.path_of(error)
+    if about and error.filename2 and about == os.fsdecode(error.filename):
+        reason = f"{reason} ({about} -> {os.fsdecode(error.filename2)})"
+    elif about:
+        reason = f"{reason} ({about})"
+    hint = shortage.way_out(error, os.fspath(place) if place is not None else None)
+    return f"{reason}: {hint}" if hint else reason

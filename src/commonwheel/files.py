@@ -13,13 +13,16 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 READ_ONLY_FILE = 0o444
 READ_ONLY_PROGRAM = 0o555
 READ_ONLY_FOLDER = 0o555
+_FOR_THE_OWNER_TO_WRITE = 0o644
+"""Whatever the umask allows beyond that."""
 
 
 def write_atomically(path: Path, data: bytes, mode: int) -> None:
@@ -42,16 +45,79 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
+def read(
+    path: str | Path, believes: Callable[[os.stat_result], bool] = lambda _: True
+) -> bytes:
+    """The content of a file that somebody else may have put there.
+
+    Nothing else is read, which could be there to be waited for.
+
+    :raises OSError: it cannot be read, is no file, or ``believes`` says no
+    """
+    with _open_file(path, os.O_RDONLY, believes) as file:
+        return file.read()
+
+
+def open_to_append(
+    path: Path, believes: Callable[[os.stat_result], bool] = lambda _: True
+) -> BinaryIO:
+    """The file ``path``, to write to its end: itself, not where a link leads.
+
+    Each write is one of the system's: lines of two processes never mix.
+
+    :raises OSError: it cannot be written, is no file, or ``believes`` says no
+    """
+    flags = os.O_WRONLY | os.O_APPEND | _ITSELF
+    try:
+        return _open_file(path, flags, believes)
+    except FileNotFoundError:
+        pass
+    try:
+        return _open_file(path, flags | os.O_CREAT | os.O_EXCL, believes)
+    except FileExistsError:  # somebody made it meanwhile
+        return _open_file(path, flags, believes)
+
+
+def _open_file(
+    path: str | Path, flags: int, believes: Callable[[os.stat_result], bool]
+) -> BinaryIO:
+    descriptor = os.open(path, flags | _AT_ONCE, _FOR_THE_OWNER_TO_WRITE)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError(errno.EPERM, "it is not a file", str(path))
+        if not believes(status):
+            raise PermissionError(errno.EPERM, "it is not to be trusted", str(path))
+        return open(descriptor, "ab" if flags & os.O_APPEND else "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def touch(path: Path) -> None:
+    """Make an empty file, or set its time to now: its own, not that of a link's target.
+
+    :raises OSError: it cannot be made, or changed
+    """
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        os.close(os.open(path, flags, _FOR_THE_OWNER_TO_WRITE))
+    except FileExistsError:
+        os.utime(path, follow_symlinks=False)
+
+
 def publish(staged: Path, destination: Path) -> None:
     """Rename the folder ``staged`` to ``destination``, which must not exist.
 
-    A plain ``rename`` replaces an *empty* folder; ours are never empty, so it is
-    refused by every filesystem, with ``EEXIST`` (xfs) or ``ENOTEMPTY`` (others).
+    A plain ``rename`` replaces an *empty* folder, so it is told not to
+    (``RENAME_NOREPLACE``, ``renameat2(2)``). Where it cannot be told, ours are never
+    empty, and that is refused with ``EEXIST`` (xfs) or ``ENOTEMPTY`` (others).
 
     :raises FileExistsError: somebody published ``destination`` first
     """
     try:
-        os.rename(staged, destination)
+        if not _rename(staged, destination, _RENAME_NOREPLACE):
+            os.rename(staged, destination)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise FileExistsError(errno.EEXIST, "exists", str(destination)) from error
@@ -75,8 +141,13 @@ def remove_tree(folder: Path) -> None:
 
     Only root may delete from a read-only folder without asking for the right first.
     """
-    for current, _, _ in os.walk(folder):
-        os.chmod(current, stat.S_IRWXU)
+    if hasattr(os, "fwalk"):
+        # not by names: whoever else may write there could put a link in a folder's place
+        for _, _, _, descriptor in os.fwalk(folder):
+            os.fchmod(descriptor, stat.S_IRWXU)
+    else:
+        for current, _, _ in os.walk(folder):
+            os.chmod(current, stat.S_IRWXU)
     shutil.rmtree(folder)
 
 
@@ -120,6 +191,7 @@ def move(source: Path, target: Path) -> None:
                 shutil.copytree(source, copy, symlinks=True)
             else:
                 shutil.copy2(source, copy, follow_symlinks=False)
+            sync_filesystem(staged)
             os.rename(copy, target)
         remove(source)
 
@@ -175,19 +247,27 @@ def exchange(one: Path, other: Path) -> bool:
 
     :raises OSError: it can, but was not allowed to
     """
+    return _rename(one, other, _RENAME_EXCHANGE)
+
+
+def _rename(source: Path, target: Path, flag: int) -> bool:
+    """Rename as ``renameat2(2)`` does; False where there is no such thing.
+
+    :raises OSError: there is, but it was refused
+    """
     if _renameat2 is None:
         return False
-    sys.audit("os.rename", one, other, -1, -1)  # as for any other rename
-    names = os.fsencode(one), os.fsencode(other)
-    if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+    sys.audit("os.rename", source, target, -1, -1)  # as for any other rename
+    names = os.fsencode(source), os.fsencode(target)
+    if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], flag) == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.ENOTSUP):
         return False
-    raise OSError(code, os.strerror(code), os.fspath(one), None, os.fspath(other))
+    raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
 
 
-def seal(tree: Path) -> None:
+def seal(tree: Path, folder_mode: int = READ_ONLY_FOLDER) -> None:
     """Make every folder and file below ``tree`` read-only, by explicit mode, not umask.
 
     A file that is executable by its owner stays executable, for all.
@@ -197,7 +277,7 @@ def seal(tree: Path) -> None:
             path = os.path.join(current, name)
             program = os.stat(path).st_mode & stat.S_IXUSR
             os.chmod(path, READ_ONLY_PROGRAM if program else READ_ONLY_FILE)
-        os.chmod(current, READ_ONLY_FOLDER)
+        os.chmod(current, folder_mode)
 
 
 def merge(source: Path, target: Path) -> None:
@@ -206,27 +286,26 @@ def merge(source: Path, target: Path) -> None:
     ``target`` is a sealed tree on the same filesystem; its folders are made writable
     only while a name is added, and the files are sealed.
     """
+    sealed = stat.S_IMODE(target.stat().st_mode) & ~stat.S_IWUSR
     for current, _, names in os.walk(source):
-        folder = target / os.path.relpath(current, source)
-        if names and not folder.exists():
-            with _writable(folder.parent):
-                folder.mkdir()
-                folder.chmod(READ_ONLY_FOLDER)
         if names:
-            with _writable(folder):
+            folder = target / os.path.relpath(current, source)
+            with _writable(folder.parent, sealed):
+                folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+            with _writable(folder, sealed):
                 for name in names:
                     os.chmod(os.path.join(current, name), READ_ONLY_FILE)
                     os.replace(os.path.join(current, name), folder / name)
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    folder.chmod(mode | stat.S_IWUSR)
+def _writable(folder: Path, sealed: int) -> Iterator[None]:
+    """While this lasts, names can be added, whatever a killed process has left."""
+    folder.chmod(sealed | stat.S_IWUSR)
     try:
         yield
     finally:
-        folder.chmod(mode)
+        folder.chmod(sealed)
 
 
 def sync_filesystem(path: Path) -> None:
@@ -267,5 +346,10 @@ def sync_folder(folder: Path) -> None:
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _syncfs = getattr(_libc, "syncfs", None)
 _renameat2 = getattr(_libc, "renameat2", None)
+_ITSELF = getattr(os, "O_NOFOLLOW", 0)
+"""A link is not followed."""
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""Nobody is waited for who is to open the other end."""
 _AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2

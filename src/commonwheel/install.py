@@ -13,6 +13,7 @@ from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import DuplicateRequest, IncompatibleWheel, NoSymbolicLinks
+from commonwheel.exclusion import Patience
 from commonwheel.installation import INSTALLER, Request
 from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.plan import plan_links, plan_removal
@@ -73,6 +74,7 @@ def install_wheels(
     :raises IncompatibleWheel: a wheel is for another Python or platform
     :raises DuplicateRequest: two wheels are of one distribution
     :raises InvalidStore: the store cannot be written or read
+    :raises Busy: somebody else was at the store or the environment all the time
     :raises LinkConflict: two distributions cannot be in one environment
     :raises LinkModeUnavailable: a link mode was chosen that does not work there
     :raises ApplyFailed: the environment cannot be written; it is as before
@@ -112,6 +114,7 @@ def link_entries(
     (normalized names) are uninstalled at the same time.
 
     :raises EntryGone: one of them was collected meanwhile
+    :raises Busy: somebody else was at the store or the environment all the time
     :raises InvalidStore: the store cannot be written or read
     :raises LinkConflict: two distributions cannot be in one environment
     :raises LinkModeUnavailable: a link mode was chosen that does not work there
@@ -128,7 +131,7 @@ def link_entries(
             )
         )
 
-    with store.in_use(), changing(environment):
+    with store.in_use(), changing(environment, store.patience):
         if not environment.plain:  # its files are its own, and need no entry
             held = {each.entry.root: each.mode for each in requests}
             store.remember_environment(environment, held)
@@ -140,15 +143,20 @@ def link_entries(
             return replace(done, fallbacks=(said, *done.fallbacks))
 
 
-def uninstall(names: Sequence[str], environment: Environment) -> Applied:
+def uninstall(
+    names: Sequence[str],
+    environment: Environment,
+    patience: Patience = Patience(),  # noqa: B008  frozen
+) -> Applied:
     """Remove the distributions ``names`` (normalized) from ``environment``.
 
     Names that are not installed are not in the plan that was carried out.
 
     :raises InvalidEnvironment: one of them has no RECORD
+    :raises EnvironmentBusy: somebody else changed it all the time
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
-    with changing(environment):
+    with changing(environment, patience):
         return apply(plan_removal(names, environment))
 
 

@@ -100,6 +100,8 @@ class Installation:
     """Files of ``dist_info`` that are the same everywhere: name, where in the store."""
     written: tuple[tuple[str, bytes], ...]
     """Files of ``dist_info`` of this environment: name, contents. RECORD is the last."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of it."""
 
 
 def plan_linked(
@@ -264,6 +266,7 @@ def _plan(
         dist_info=site / description.dist_info,
         metadata=tuple((name, entry.dist_info / name) for name in added.metadata),
         written=tuple(written),
+        remarks=description.remarks,
     )
 
 

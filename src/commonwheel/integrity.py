@@ -39,6 +39,8 @@ class _Recorded:
     """In bytes; -1: not recorded."""
     since: int
     """When it had been published, in nanoseconds (``st_ctime_ns``)."""
+    begun: bool = False
+    """Whether it is being added, so that it need not be there yet."""
 
 
 def look(root: Path, quick: bool = False) -> Look:
@@ -56,7 +58,7 @@ def look(root: Path, quick: bool = False) -> Look:
             return _only(_incomplete(root))
         told = list(_contradictions(entry))
         bytecode, wrong = _bytecode(entry)
-        recorded = {**bytecode, **_recorded(entry)}
+        recorded = {**_begun(entry), **bytecode, **_recorded(entry)}
     except InvalidStore as error:
         return _only(_unreadable(root, error))
     except FileNotFoundError as error:
@@ -208,6 +210,18 @@ def _bytecode(entry: Entry) -> tuple[dict[str, _Recorded], list[Damage]]:
     return found, damages
 
 
+def _begun(entry: Entry) -> dict[str, _Recorded]:
+    """The bytecode that somebody is adding to an entry, or was when killed.
+
+    :raises OSError: a note of bytecode cannot be read
+    """
+    found: dict[str, _Recorded] = {}
+    for name, paths in entry_folder.begun_bytecode(entry).items():
+        for path in (f"bytecode/{name}", *(f"{Area.TREE.value}/{p}" for p in paths)):
+            found[path] = _Recorded("", -1, 0, begun=True)
+    return found
+
+
 def _noted_tags(entry: Entry) -> list[str]:
     return sorted(n for n in os.listdir(entry.root / "bytecode") if n[:1] != ".")
 
@@ -222,6 +236,8 @@ def _compare(
 ) -> Look:
     areas = {*(area.value for area in Area), "bytecode"}
     folders = {"", *tree.folders(recorded), *areas}
+    begun = {path for path, each in recorded.items() if each.begun}
+    open_folders = {each for path in begun for each in _both_above(path)}
     damages, readings = told, []
     seen: set[str] = set()
     size = 0
@@ -230,7 +246,7 @@ def _compare(
         if stat.S_ISDIR(status.st_mode):
             if path not in folders:
                 damages.append(Damage(root, path, Fault.ADDED, "a folder"))
-            elif not _is_sealed_folder(path, status):
+            elif path not in open_folders and not _is_sealed_folder(path, status):
                 damages.append(Damage(root, path, Fault.MODE, _bits(status)))
             continue
         wanted = recorded.get(path)
@@ -250,9 +266,15 @@ def _compare(
                 damage = Damage(root, path, Fault.CHANGED)
                 file = os.path.join(root, path)
                 readings.append(Reading(file, wanted.hash, status.st_size, damage))
-    lacking = sorted((recorded.keys() | areas) - seen)
+    lacking = sorted((recorded.keys() | areas) - begun - seen)
     damages += [Damage(root, path, Fault.MISSING) for path in lacking]
     return Look(tuple(damages), tuple(readings), len(seen & recorded.keys()), size)
+
+
+def _both_above(bytecode: str) -> tuple[str, str]:
+    """The folders opened to add a bytecode file: its own, and that of its source."""
+    own = os.path.dirname(bytecode)
+    return own, os.path.dirname(own)
 
 
 def _walk(

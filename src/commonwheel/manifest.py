@@ -25,14 +25,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from commonwheel import files
 from commonwheel.link_mode import LinkMode
 
 FOLDER = "_commonwheel"
 """In site-packages: everything of ours but the start-up files."""
 LINKS = f"{FOLDER}/links"
+ASIDE = f"{FOLDER}/stage-"
+"""Begins the names of the folders of changes that are not done."""
 VIEW = f"{FOLDER}/view"
 SUFFIX = ".link"
 _FIRST = "commonwheel: 1"
+_LARGE = 1 << 16
+"""More bytes than a manifest has."""
 _MODE = b"mode: "
 _MODES = {mode.value.encode(): mode for mode in LinkMode} | {None: LinkMode.MANIFEST}
 _ENTRY = re.compile(
@@ -168,13 +173,27 @@ def read_entries(site: Path) -> Iterator[tuple[str, LinkMode]]:
         return
     for name in names:
         if name.endswith(SUFFIX) and not name.startswith("."):
-            with open(folder + name, "rb", buffering=0) as file:
-                content = file.read()
-            found = _ENTRY.fullmatch(content)
+            found = _ENTRY.fullmatch(files.read(folder + name))
             if found is None:
                 raise ValueError(f"{folder}{name}: not a link manifest of this format")
             entry, mode = found.groups()
             yield entry.decode("utf-8", "surrogateescape"), _MODES[mode]
+
+
+def read_aside(site: Path) -> Iterator[tuple[str, LinkMode]]:
+    """As :func:`read_entries`, of manifests that a change has put aside.
+
+    If it was killed, the next one puts them back.
+
+    :raises OSError: one of them is not readable
+    """
+    for path in site.glob(f"{ASIDE}*/*"):
+        if path.is_file() and not path.is_symlink():
+            with open(path, "rb", buffering=0) as file:
+                found = _ENTRY.fullmatch(file.read(_LARGE))
+            if found is not None:
+                entry, mode = found.groups()
+                yield entry.decode("utf-8", "surrogateescape"), _MODES[mode]
 
 
 def is_lost(site: Path) -> bool:

@@ -7,18 +7,31 @@ off, it cannot be written, a line is damaged) is as if nothing had been noted.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+
+from commonwheel import files
 
 
 class Notes(Mapping[str, str]):
     """A file of lines ``KEY VALUE``; of one key the last line counts."""
 
-    def __init__(self, path: Path, prepare: Callable[[], object] = lambda: None) -> None:
-        """``prepare`` is called before the file is written: it makes the folder."""
+    def __init__(
+        self,
+        path: Path,
+        prepare: Callable[[], object] = lambda: None,
+        believes: Callable[[os.stat_result], bool] = lambda _: True,
+    ) -> None:
+        """``prepare`` is called before the file is written: it makes the folder.
+
+        ``believes`` says whether a file that is there is one to read and to add to; if
+        not, it is as if there were none, and none could be made.
+        """
         self._path = path
         self._prepare = prepare
+        self._believes = believes
 
     def __getitem__(self, key: str) -> str:
         return self._noted[key]
@@ -36,7 +49,7 @@ class Notes(Mapping[str, str]):
         try:
             self._prepare()
             # one write to the end of the file, so lines of two processes never mix
-            with open(self._path, "ab", buffering=0) as file:
+            with files.open_to_append(self._path, self._believes) as file:
                 file.write(f"{key} {value}\n".encode("ascii"))
         except OSError:
             return
@@ -51,10 +64,9 @@ class Notes(Mapping[str, str]):
         if len(kept) == len(self._noted):
             return
         text = "".join(f"{key} {value}\n" for key, value in kept.items())
-        beside = self._path.with_name(f".{self._path.name}")
         try:
-            beside.write_text(text, "ascii")
-            os.replace(beside, self._path)
+            mode = stat.S_IMODE(os.lstat(self._path).st_mode)
+            files.write_atomically(self._path, text.encode("ascii"), mode)
         except OSError:
             return
         self._noted.clear()
@@ -63,7 +75,7 @@ class Notes(Mapping[str, str]):
     @cached_property
     def _noted(self) -> dict[str, str]:
         try:
-            lines = self._path.read_text("ascii").splitlines()
+            lines = files.read(self._path, self._believes).decode("ascii").splitlines()
         except (OSError, UnicodeDecodeError):
             return {}
         pairs = (line.split(" ") for line in lines)

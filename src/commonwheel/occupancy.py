@@ -2,8 +2,12 @@
 
 A plain shared lock lets whoever wants to be alone starve as long as others come and go.
 So everybody passes a turnstile first, and who wants to be alone keeps it closed behind
-them: those inside leave, nobody else comes in. Locks are held while something is
-installed, never for a program's life, and end with the process that holds them.
+them: those inside leave, nobody else comes in. And whoever comes back at once, to be
+alone again, would always find the turnstile free before those do who look at it from time
+to time. So there is a queue before it with room for one, who goes through it next.
+
+Locks are held while something is installed, never for a program's life, and end with the
+process that holds them.
 """
 
 from __future__ import annotations
@@ -11,40 +15,48 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from commonwheel.errors import StoreBusy
-
-if sys.platform != "win32":
-    import fcntl
+from commonwheel.exclusion import LockFile, Patience, Wait
 
 _USE = "use.lock"
 _TURNSTILE = "turnstile.lock"
-_STEP = 0.05
-"""Seconds between two looks whether everybody has left."""
+_QUEUE = "queue.lock"
 
 
 class Occupancy:
-    """The locks of a store; they may be taken again by who has them already."""
+    """The locks of a store; they may be taken again by the thread that has them."""
 
-    def __init__(self, store: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        store: Path,
+        folder: Path,
+        patience: Patience = Patience(),  # noqa: B008  frozen
+    ) -> None:
         """``folder`` is that of the store's lock files, if it is there."""
         self._store = store
         self._folder = folder
-        self._held: int | None = None
+        self._patience = patience
+        self._mine = threading.local()
 
     @property
     def is_inside(self) -> bool:
-        """Whether one of the locks is held here."""
-        return self._held is not None
+        """Whether one of the locks is held by this thread.
+
+        That is not so in a child that was forked by a process inside: the parent may
+        leave without it.
+        """
+        held: LockFile | None = getattr(self._mine, "held", None)
+        return held is not None and held.is_open
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The lock files."""
-        return self._folder / _TURNSTILE, self._folder / _USE
+        return tuple(self._folder / name for name in (_QUEUE, _TURNSTILE, _USE))
 
     @contextmanager
     def using(self) -> Iterator[None]:
@@ -53,16 +65,25 @@ class Occupancy:
         A store that cannot be written, and has no lock files, cannot be cleared out
         either.
 
+        :raises StoreBusy: somebody was alone in it for too long; says who
         :raises OSError: the filesystem has no locks
         """
         if self.is_inside:
             yield
             return
-        self._held = self._enter()
+        use = self._open(_USE)
+        if use is None:
+            yield
+            return
         try:
+            with ExitStack() as entering:
+                wait = Wait(StoreBusy, self._store, self._patience)
+                self._pass(wait, entering)
+                wait.until(lambda: use.try_to_lock(shared=True), self._folder / _USE)
+            self._mine.held = use
             yield
         finally:
-            self._leave()
+            use.close()
 
     @contextmanager
     def alone(self, patience: float) -> Iterator[None]:
@@ -73,80 +94,37 @@ class Occupancy:
         """
         if sys.platform == "win32":
             raise OSError(errno.ENOSYS, "no shared locks on this system")
-        deadline = time.monotonic() + patience
-        turnstile = os.open(self._folder / _TURNSTILE, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            self._lock_until(deadline, turnstile, _TURNSTILE)
-            self._held = os.open(self._folder / _USE, os.O_RDWR | os.O_CREAT, 0o644)
-            self._lock_until(deadline, self._held, _USE)
+        told = Patience(patience, self._patience.tell)
+        with ExitStack() as held:
+            wait = Wait(StoreBusy, self._store, told)
+            self._pass(wait, held, required=True)
+            use = LockFile(self._folder / _USE)
+            held.callback(use.close)
+            wait.until(use.try_to_lock, self._folder / _USE)
+            self._mine.held = use
             yield
-        finally:
-            self._leave()
-            os.close(turnstile)
 
-    def _leave(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+    def _pass(self, wait: Wait, held: ExitStack, *, required: bool = False) -> None:
+        """Go through the turnstile, which stays closed as long as ``held`` lasts."""
+        ahead = self._folder / _USE, self._folder / _TURNSTILE
+        with ExitStack() as queueing:
+            for name, until in ((_QUEUE, queueing), (_TURNSTILE, held)):
+                lock = LockFile(self._folder / name) if required else self._open(name)
+                if lock is not None:
+                    until.callback(lock.close)
+                    # Of those ahead the one matters who has the store, not the queue.
+                    wait.until(lock.try_to_lock, *ahead, self._folder / name)
 
-    def _enter(self) -> int | None:
-        """Lock the store for use; None if it has no lock that could be taken."""
+    def _open(self, name: str) -> LockFile | None:
+        """A lock file, which need not be writable for a lock; None if there is none."""
         if sys.platform == "win32":
             return None
-        turnstile = self._open(_TURNSTILE)
-        if turnstile is None:
-            return None
-        try:
-            fcntl.flock(turnstile, fcntl.LOCK_EX)
-            use = self._open(_USE)
-            if use is not None:
-                fcntl.flock(use, fcntl.LOCK_SH)
-            return use
-        finally:
-            os.close(turnstile)
-
-    def _open(self, name: str) -> int | None:
-        path = self._folder / name
         for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             try:
-                return os.open(path, flags, 0o644)
+                return LockFile(self._folder / name, flags)
             except FileNotFoundError:
                 return None
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
                     raise
         return None
-
-    def _lock_until(self, deadline: float, descriptor: int, name: str) -> None:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holders = _holders(self._folder / name)
-                    raise StoreBusy(self._store, holders) from None
-                time.sleep(_STEP)
-            else:
-                return
-
-
-def _holders(path: Path) -> tuple[str, ...]:
-    """The processes that hold a lock, as far as the system tells (``proc_locks(5)``).
-
-    Of processes of other machines and containers it does not.
-    """
-    try:
-        inode = f":{path.stat().st_ino}"
-        with open("/proc/locks", encoding="ascii") as file:
-            rows = [line.split() for line in file]
-    except OSError:
-        return ()
-    found = {row[4] for row in rows if row[1] == "FLOCK" and row[5].endswith(inode)}
-    return tuple(f"{_program(pid)} (process {pid})" for pid in sorted(found))
-
-
-def _program(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
-    except OSError:
-        return "a program"

@@ -28,7 +28,7 @@ from commonwheel.environment import Environment
 from commonwheel.errors import InvalidLock
 from commonwheel.pin import Hashes, Kind, Pin
 from commonwheel.requirements_file import Line, RequirementsFile
-from commonwheel.wheel import STRONG_HASHES
+from commonwheel.wheel_metadata import STRONG_HASHES
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -22,7 +22,7 @@ from commonwheel import location
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidLock, LockMismatch
 from commonwheel.pin import Hashes, Kind, Pin
-from commonwheel.wheel import STRONG_HASHES
+from commonwheel.wheel_metadata import STRONG_HASHES
 
 if sys.version_info >= (3, 11):
     import tomllib

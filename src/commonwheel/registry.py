@@ -19,6 +19,7 @@ A record that cannot be read is an error: what its environment needs is not know
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -29,6 +30,7 @@ from enum import Enum
 from pathlib import Path
 
 from commonwheel import files, filesystem, manifest
+from commonwheel.custody import Custody
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidRegistry, InvalidStore, explain
 from commonwheel.link_mode import LinkMode
@@ -83,9 +85,14 @@ class Sight:
 class Registry:
     """The list of the environments that use a store."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder``: ``environments`` of the store."""
+    def __init__(
+        self,
+        folder: Path,
+        custody: Custody = Custody(),  # noqa: B008  frozen
+    ) -> None:
+        """``folder``: ``environments`` of the store, in whose ``custody`` that is."""
         self._folder = folder
+        self._custody = custody
 
     def remember(
         self, environment: Environment, entries: Iterable[tuple[str, LinkMode]]
@@ -98,23 +105,54 @@ class Registry:
         """
         if not os.access(self._folder, os.W_OK):
             return
-        root = _root(environment, self._folder)
+        root = self._own(environment)
         try:
             if not _is_recorded(root):
                 _write(root)
             lines = "".join(f"{name} {mode.value}\n" for name, mode in entries)
             # one write to the end: whoever else writes there, lines never mix
-            with open(_beside(root, "entries"), "ab", buffering=0) as file:
+            with files.open_to_append(_beside(root, "entries"), self._is_mine) as file:
                 if not file.tell():
                     os.chmod(file.fileno(), _FOR_ALL)  # whatever the umask is
                 file.write(lines.encode("utf-8"))
-            _beside(root, "missing").unlink(missing_ok=True)
+                os.fsync(file.fileno())
+            with suppress(OSError):  # who has noted it takes it back
+                _beside(root, "missing").unlink(missing_ok=True)
         except OSError as error:
             raise InvalidStore(self._folder.parent, explain(error)) from error
 
     def knows(self, environment: Environment) -> bool:
         """Whether ``environment`` is registered where it is now."""
-        return _is_recorded(_root(environment, self._folder))
+        return _is_recorded(self._own(environment))
+
+    def _own(self, environment: Environment) -> Root:
+        """The record of an environment: this user's own, in a team's store.
+
+        That of somebody else may say anything; nobody can be kept from making their own.
+        """
+        found = _root(environment, self._folder)
+        if not self._custody.is_shared:
+            return found
+        me = os.geteuid()
+        names = (f"{found.id}-{me}-{number}" for number in itertools.count(2))
+        for name in itertools.chain((found.id, f"{found.id}-{me}"), names):
+            mine = replace(found, id=name, record=self._folder / f"{name}.json")
+            if self._is_free(mine.record) and self._is_free(_beside(mine, "entries")):
+                return mine
+        raise AssertionError("numbers do not end")
+
+    def _is_free(self, path: Path) -> bool:
+        """Whether a file of this user's is there, or nothing."""
+        try:
+            return self._is_mine(os.lstat(path))
+        except FileNotFoundError:
+            return True
+
+    def _is_mine(self, file: os.stat_result) -> bool:
+        """Whether this user wrote a file, as only they do in a store that has no team."""
+        if not self._custody.is_shared:
+            return True
+        return self._custody.believes(file) and file.st_uid == os.geteuid()
 
     def roots(self) -> Iterator[Root]:
         """All environments that are registered.
@@ -150,13 +188,16 @@ class Registry:
         """
         path = _beside(root, "entries")
         try:
-            content = path.read_bytes()
+            content = files.read(path)
         except FileNotFoundError:
             return {}  # it was registered, and nothing linked
         except OSError as error:
             raise InvalidRegistry(path, explain(error)) from error
-        if b"\0" in content:
+        if content.startswith(b"\0"):
             raise InvalidRegistry(path, "it is damaged")
+        # What was being appended when the power went may be zeros (ext4). Nothing depends
+        # on that: it is on the disk before anything is linked.
+        content = content.replace(b"\0", b"\n")
         lines = content.decode("utf-8", "surrogateescape").split("\n")
         # whose last line was cut off may hold an entry of another name: that is no harm
         pairs = (line.partition(" ") for line in lines if line)
@@ -237,9 +278,13 @@ class Registry:
     def missing_since(self, root: Root) -> float | None:
         """When an environment was first seen not to be there, by the store's clock."""
         try:
-            return _beside(root, "missing").stat().st_mtime
+            noted = os.lstat(_beside(root, "missing"))
+            whose = os.lstat(root.record).st_uid
         except OSError:
             return None
+        if self._custody.believes(noted) or noted.st_uid == whose:
+            return noted.st_mtime
+        return None  # somebody else's clock may be wrong on purpose
 
     def changed(self, root: Root) -> float | None:
         """When what an environment holds was noted last, by the store's clock."""
@@ -253,7 +298,10 @@ class Registry:
 
         :raises OSError: the store cannot be written
         """
-        _beside(root, "missing").touch()
+        path = _beside(root, "missing")
+        if self.missing_since(root) is None:
+            path.unlink(missing_ok=True)
+        files.touch(path)
 
     def note_present(self, root: Root) -> None:
         """Stop the clock of an environment.
@@ -329,12 +377,11 @@ def _write(root: Root) -> None:
 
 
 def _is_recorded(root: Root) -> bool:
-    """Whether there is a record, and it can be read."""
+    """Whether there is a record, and it is of the same environment."""
     try:
-        _decode(root.record)
+        return _decode(root.record).sites[0] == root.sites[0]
     except (OSError, ValueError):
         return False
-    return True
 
 
 def _decode(path: Path) -> Root:
@@ -343,7 +390,7 @@ def _decode(path: Path) -> Root:
     :raises ValueError: it is none, or of another commonwheel
     :raises OSError: it cannot be read
     """
-    found = json.loads(path.read_text("utf-8"))
+    found = json.loads(files.read(path).decode("utf-8"))
     try:
         if found["format"] != _FORMAT:
             raise ValueError("another commonwheel wrote it")
@@ -362,7 +409,7 @@ def _decode(path: Path) -> Root:
 
 def _moved(path: Path) -> Root:
     """What the runtime has written, see there."""
-    site = Path(os.fsdecode(path.read_bytes().rstrip(b"\n")))
+    site = Path(os.fsdecode(files.read(path).rstrip(b"\n")))
     if not site.is_absolute():
         raise ValueError("it names no folder")
     environment = next(
@@ -398,7 +445,7 @@ def _held(site: Path) -> dict[str, LinkMode]:
     :raises ValueError: what it holds cannot be told
     :raises OSError: it cannot be read
     """
-    held = dict(manifest.read_entries(site))
+    held = dict((*manifest.read_entries(site), *manifest.read_aside(site)))
     if not held and manifest.is_lost(site):
         raise ValueError("it has links and no link manifests")
     return held

@@ -166,7 +166,7 @@ def provide(
     found = run_place.find(stores, purpose.identity) if purpose.lasting else None
     if found is not None:
         return Path(found)
-    if store.root.exists() and not os.access(store.root, os.W_OK):
+    if store.root.exists() and not store.can_be_written:
         raise InvalidStore(store.root, _READ_ONLY)
     with store.making_run(run_place.key(purpose.identity)) as folder:
         made = run_place.is_ready(str(folder), purpose.identity)

@@ -10,37 +10,52 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from commonwheel import entry_folder, files, runtime, wheel
 from commonwheel.bytecode import Compiler
 from commonwheel.contents import Contents
+from commonwheel.custody import Custody
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import EntryGone, InvalidWheel
+from commonwheel.exclusion import Patience
+from commonwheel.limits import Limits
 from commonwheel.link_mode import LinkMode
-from commonwheel.store_folder import StoreFolder, can_be_written
+from commonwheel.store_folder import StoreFolder, can_be_written, custody_of
 from commonwheel.wheel import Wheel
+from commonwheel.wheel_rules import WheelRule
 
 
 class Store(StoreFolder):
     """A folder of unpacked wheels that environments share, or a chain of them."""
 
-    def __init__(self, root: Path, *below: Path) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *below: Path,
+        patience: Patience = Patience(),  # noqa: B008  frozen
+        limits: Limits = Limits(),  # noqa: B008  frozen
+    ) -> None:
         """Open the store at ``root``; it is made when the first entry is added.
 
         With the stores ``below`` it is a chain: what is added goes into the first one
-        that can be written, which is then the ``root`` of the whole.
+        that can be written, which is then the ``root`` of the whole. ``patience`` is for
+        whoever is in the way: who adds the same, or collects. Wheels beyond the
+        ``limits`` are refused.
 
         :raises InvalidStore: there is something else, or a store of another layout
         """
         roots = [Path(os.path.abspath(each)) for each in (root, *below)]
-        first = next((each for each in roots if can_be_written(each)), roots[0])
-        super().__init__(first)
+        first, found = _first_to_write(roots)
+        super().__init__(first, patience, found)
         others = dict.fromkeys(each for each in roots if each != first)
-        self.below = tuple(Store(each) for each in others)
+        self.limits = limits
+        self.below = tuple(
+            Store(each, patience=patience, limits=limits) for each in others
+        )
         """The other stores of the chain; nothing is added to them."""
 
     @contextmanager
@@ -50,16 +65,20 @@ class Store(StoreFolder):
         To be held from choosing entries until an environment that holds them is
         registered; not while something is fetched, which can take long.
 
+        :raises StoreBusy: somebody collects in one of them, and takes too long
         :raises InvalidStore: it cannot be locked
         """
         if self._occupancy.is_inside:
             yield
             return
         with ExitStack() as held:
-            if can_be_written(self.root):
+            if self.can_be_written:
                 with self._writing():
                     self._prepare()  # there is nothing to lock before
-            for each in (self, *self.below):
+            # in one order for all chains: else two could wait for each other
+            for each in sorted((self, *self.below), key=lambda each: each.root):
+                if not each.has_locks:
+                    continue
                 with each._writing():  # noqa: SLF001  another store of this class
                     held.enter_context(each._occupancy.using())  # noqa: SLF001
             yield
@@ -106,7 +125,7 @@ class Store(StoreFolder):
         compiler: Compiler | None,
     ) -> Entry:
         """Unpack a wheel, unless another process does so first."""
-        archive = wheel.read(path)
+        archive = wheel.read(path, self.limits)
         with self._writing():
             self._prepare()
             with self._occupancy.using(), self._lock(digest):
@@ -116,8 +135,32 @@ class Store(StoreFolder):
                 identifier = self._free_identifier(archive.prefix, digest)
                 with self._staging(digest) as staged:
                     made = staged / "entry"
-                    _make(archive, made, identifier, digest, compiler, before)
-                    return self._publish(made, identifier)
+                    self._make(archive, made, identifier, digest, compiler, before)
+                    try:
+                        return self._publish(made, identifier)
+                    except FileExistsError:
+                        # by somebody whom the lock does not keep out: what that one has
+                        # made is as good, if it is of the same wheel
+                        found = self._find(prefix, digest)
+                        if found is None:
+                            raise
+                        return found
+
+    def _make(
+        self,
+        archive: Wheel,
+        made: Path,
+        identifier: str,
+        digest: str,
+        compiler: Compiler | None,
+        before: object,
+    ) -> None:
+        """Make an entry's folder of a wheel file, which was so before it was hashed."""
+        entry_folder.make(archive, made, identifier, digest, compiler, self.custody)
+        if _state(archive.path) != before:
+            # an entry must not be of other bytes than its sha256 says
+            reason = "it changed while it was unpacked"
+            raise InvalidWheel(archive.path, WheelRule.CHANGED, reason)
 
     def put_right(self, path: Path, identifier: str, compiler: Compiler | None) -> Entry:
         """Make the entry ``identifier`` anew from its wheel file ``path``.
@@ -131,12 +174,12 @@ class Store(StoreFolder):
         """
         before = _state(path)
         digest = self._digest(path, remember=False)
-        archive = wheel.read(path)
+        archive = wheel.read(path, self.limits)
         with self._writing():
             self._prepare()
             with self.in_use(), self._lock(digest), self._staging(digest) as staged:
                 made = staged / "entry"
-                _make(archive, made, identifier, digest, compiler, before)
+                self._make(archive, made, identifier, digest, compiler, before)
                 return self._replace(made, identifier)
 
     def adopt(self, entry: Entry, without: Collection[str] = ()) -> Entry:
@@ -162,7 +205,7 @@ class Store(StoreFolder):
                         name for name in names if os.path.join(folder, name) in unwanted
                     },
                 )
-                entry_folder.seal(made)
+                entry_folder.seal(made, self.custody)
                 return self._replace(made, entry.description.id)
 
     @contextmanager
@@ -187,22 +230,25 @@ class Store(StoreFolder):
         """
         source = runtime.SOURCE
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        kept = Path("runtime", f"{digest[:16]}.{compiler.cache_tag}.pyc")
+        kept = f"runtime/{digest[:16]}.{compiler.cache_tag}.pyc"
         for each in (self, *self.below):
             try:
-                return (each.root / kept).read_bytes()
+                return files.read(each.root / each.own_name(kept), each.custody.believes)
             except OSError:
                 continue
-        if self.root.exists() and not os.access(self.root, os.W_OK):
+        if self.root.exists() and not self.can_be_written:
             return b""
         with self._writing():
             self._prepare()
-            with self._lock(digest), self._staging(digest) as staged:
-                compiler.compile(source.parent, [source.name], staged)
-                name = runtime.bytecode_name(compiler.cache_tag)
-                compiled = staged.joinpath(name).read_bytes()
-            path = self.root / kept
-            files.write_atomically(path, compiled, files.READ_ONLY_FILE)
+            # a collection removes what it finds under a name that is not its last one
+            with self._occupancy.using(), self._lock(digest):
+                with self._staging(digest) as staged:
+                    compiler.compile(source.parent, [source.name], staged)
+                    name = runtime.bytecode_name(compiler.cache_tag)
+                    compiled = staged.joinpath(name).read_bytes()
+                path = self.root / self.own_name(kept)
+                with suppress(PermissionError):  # somebody else has taken its name
+                    files.write_atomically(path, compiled, files.READ_ONLY_FILE)
         return compiled
 
     def contents(self) -> Contents:
@@ -256,7 +302,7 @@ class Store(StoreFolder):
         for store in (self, *self.below):
             folder = store.root / "entries"
             ours = [(root.name, m) for root, m in held.items() if root.parent == folder]
-            if ours and os.access(store.root, os.W_OK):
+            if ours and store.takes_entries:
                 with store._writing():  # noqa: SLF001
                     store._prepare()  # noqa: SLF001
                     store.registry.remember(environment, ours)
@@ -279,13 +325,16 @@ class Store(StoreFolder):
         owner = next(
             (each for each in self.below if entry.root.parent.parent == each.root), self
         )
-        owner._add_bytecode(entry, compiler)  # noqa: SLF001
+        if owner.can_be_written:
+            owner._add_bytecode(entry, compiler)  # noqa: SLF001
 
     def _add_bytecode(self, entry: Entry, compiler: Compiler) -> None:
         digest = entry.description.sha256
         with self._writing():
             self._prepare()
             with self._occupancy.using(), self._lock(digest):
+                if not entry.root.is_dir():  # collected since it was chosen
+                    raise EntryGone(entry.root)
                 if not entry_folder.has_bytecode(entry, compiler.cache_tag):
                     with self._staging(digest) as staged:
                         entry_folder.add_bytecode(entry, compiler, staged)
@@ -299,19 +348,17 @@ class Store(StoreFolder):
         return None
 
 
-def _make(
-    archive: Wheel,
-    made: Path,
-    identifier: str,
-    digest: str,
-    compiler: Compiler | None,
-    before: object,
-) -> None:
-    """Make an entry's folder of a wheel file, which was so before its hash was taken."""
-    entry_folder.make(archive, made, identifier, digest, compiler)
-    if _state(archive.path) != before:
-        # an entry must not be of other bytes than its sha256 says
-        raise InvalidWheel(archive.path, "it changed while it was unpacked")
+def _first_to_write(roots: Sequence[Path]) -> tuple[Path, Custody]:
+    """The first store that can be written, or else the first one; whose it is.
+
+    :raises InvalidStore: somebody can write to one of them who should not
+    """
+    found = {}
+    for root in roots:
+        found[root] = custody_of(root)
+        if can_be_written(root, found[root]):
+            return root, found[root]
+    return roots[0], found[roots[0]]
 
 
 def _key(origin: str) -> str:
@@ -319,6 +366,12 @@ def _key(origin: str) -> str:
 
 
 def _state(path: Path) -> object:
-    """Differs when a file has been replaced or written to."""
+    """Differs when a file has been replaced or written to.
+
+    Whoever writes to it can set its mtime back; the ctime is the system's.
+    """
     status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return (
+        *(status.st_dev, status.st_ino, status.st_size),
+        *(status.st_mtime_ns, status.st_ctime_ns),
+    )

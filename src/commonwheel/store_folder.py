@@ -16,7 +16,9 @@
                                    as many for runs/; and those of
                                    :mod:`commonwheel.occupancy`
       runtime/HASH.TAG.pyc         bytecode of the file that environments are given
-      wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen
+      wheels                       "DEVICE:INODE:SIZE:MTIME:CTIME SHA256" of wheels seen;
+                                   in a team's store everybody has their own of these
+                                   four files, such as wheels.1000, and believes no other
       origins                      "SHA256 ENTRY": what else than its sha256 says which
                                    wheel an entry is of, such as a commit, hashed
       urls                         "SHA256 URL": where a wheel came from
@@ -25,22 +27,24 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
-import filelock
-from filelock import FileLock
-
-from commonwheel import digests, entry_folder, files
+from commonwheel import custody, digests, entry_folder, files
+from commonwheel.custody import Custody
 from commonwheel.disposal import Disposal
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
-from commonwheel.errors import InvalidStore, explain
+from commonwheel.errors import InvalidStore, StoreBusy, explain
+from commonwheel.exclusion import Exclusion, Patience, Wait
 from commonwheel.notes import Notes
 from commonwheel.occupancy import Occupancy
 from commonwheel.registry import Registry
@@ -54,26 +58,35 @@ _FOLDERS = (
     *("entries", "environments", "runs", "unused", "trash", "tmp", "locks", "runtime"),
 )
 _NOTES = ("wheels", "origins", "urls", "sizes")
-_OF_A_TEAM = stat.S_ISGID | stat.S_IWGRP
-_TEAM_FILE = 0o664
 
 
 class StoreFolder:
     """One store: its folders, who may change them, and how an entry gets into them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, patience: Patience, found: Custody | None = None
+    ) -> None:
         """Open the store at ``root``; it is made when the first entry is added.
 
-        :raises InvalidStore: there is something else, or a store of another layout
+        ``patience`` is for others who make the same, or are alone in it. ``found`` is
+        what is known of it already, by :func:`custody_of`.
+
+        :raises InvalidStore: there is something else, or a store of another layout, or
+            one that somebody can write to who should not
         """
         self.root = root
+        self.patience = patience
         if "\n" in str(root):
             raise InvalidStore(root, "there is a line break in its path")
+        self.custody = found or custody_of(root)
         folders = {name: root / name for name in _FOLDERS}
-        self.registry = Registry(folders["environments"])
+        self.registry = Registry(folders["environments"], self.custody)
         self.disposal = Disposal(folders["entries"], folders["unused"], folders["trash"])
-        self._occupancy = Occupancy(root, folders["locks"])
-        self._notes = {name: Notes(root / name, self._prepare) for name in _NOTES}
+        self._occupancy = Occupancy(root, folders["locks"], patience)
+        self._notes = {
+            name: Notes(root / self.own_name(name), self._prepare, self.custody.believes)
+            for name in _NOTES
+        }
         try:
             layout = (root / "format").read_text("ascii").strip()
         except FileNotFoundError:
@@ -104,14 +117,28 @@ class StoreFolder:
         return (self.root / "format").exists()
 
     @property
+    def can_be_written(self) -> bool:
+        """Whether entries can be added to the store, which need not be there yet."""
+        return can_be_written(self.root, self.custody)
+
+    @property
     def takes_entries(self) -> bool:
         """Whether the ``root`` is a store already, and one that can be written."""
-        return (self.root / "format").is_file() and can_be_written(self.root)
+        return (self.root / "format").is_file() and self.can_be_written
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether the store can be locked without making something in it."""
+        return self.can_be_written or all(each.exists() for each in self._occupancy.files)
 
     @property
     def runs(self) -> Path:
         """The folder of the environments that programs are run in."""
         return self.root / "runs"
+
+    def own_name(self, name: str) -> str:
+        """What a file is called that this user believes, and in a team nobody else's."""
+        return f"{name}.{os.geteuid()}" if self.custody.is_shared else name
 
     def folder_of(self, identifier: str) -> Path:
         """Where the entry named ``identifier`` is, or would be."""
@@ -175,12 +202,13 @@ class StoreFolder:
     def making_run(self, key: str) -> Iterator[Path]:
         """The folder of the run environment ``key``, while nobody else makes it.
 
+        :raises StoreBusy: somebody else makes it, and takes too long
         :raises InvalidStore: the store cannot be written
         """
         with self._writing():
             self._prepare()
-            # not a lock of `_lock`, which adding an entry meanwhile would wait for
-            lock = self._lock(key, "run-")
+            # not one of an entry, which adding an entry meanwhile would wait for
+            lock = self._exclusion(key, "run-")
             lock.acquire()
         try:
             yield self.runs / key
@@ -188,20 +216,29 @@ class StoreFolder:
             lock.release()
 
     def bury_leftovers(self, before: float) -> None:
-        """Take out what processes that were killed have left in ``tmp/``.
+        """Take out what processes that were killed have left, if made until ``before``.
 
-        That is what nobody has the lock of, and was made before the time ``before``. To
-        be called while :meth:`alone`.
+        In ``tmp/`` that is what nobody has the lock of, elsewhere what was to take the
+        place of a file (:func:`commonwheel.files.write_atomically`). To be called while
+        :meth:`alone`.
 
         :raises OSError: it cannot be taken out
         """
+        for folder in (self.root, *(self.root / n for n in ("environments", "runtime"))):
+            for path in folder.glob(".*"):
+                if os.lstat(path).st_mtime <= before:
+                    with suppress(PermissionError, IsADirectoryError):
+                        path.unlink()  # another's, or nothing of ours
         for path in sorted((self.root / "tmp").iterdir()):
-            if os.lstat(path).st_mtime < before:
-                try:
-                    with self._lock(path.name).acquire(blocking=False):
+            if os.lstat(path).st_mtime <= before:
+                lock = self._exclusion(path.name)
+                if lock.try_to_acquire():  # else somebody is at it
+                    try:
                         self.disposal.bury(path)
-                except filelock.Timeout:
-                    continue  # somebody is at it
+                    except PermissionError:
+                        continue  # another's, who takes it out, as the superuser does
+                    finally:
+                        lock.release()
 
     def close(self) -> None:
         """Make this store one that is only read: a layer, for chains on other machines.
@@ -214,7 +251,7 @@ class StoreFolder:
         with self._writing():
             for name in ("wheels", "sizes"):
                 (self.root / name).unlink(missing_ok=True)
-            StoreFolder(self.root).sizes(
+            StoreFolder(self.root, self.patience).sizes(
                 self.identifiers()
             )  # noted once each, and in order
             for name in _FOLDERS:
@@ -270,42 +307,47 @@ class StoreFolder:
             raise InvalidStore(self.root, explain(error)) from error
 
     def _prepare(self) -> None:
-        """Make the store's folders, private to the user, or for a team."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the store's folders, private to the user, or for a team.
+
+        To be called before anything is written. Permission bits are set one by one,
+        whatever the umask and access control lists of the folders above say.
+
+        :raises OSError: they cannot be made, or this user should not
+        """
+        self._make_root()
+        if self.custody.refusal is not None:
+            raise PermissionError(errno.EPERM, self.custody.refusal)
         for name in _FOLDERS:
-            (self.root / name).mkdir(exist_ok=True)
-        if not (self.root / "format").exists():
-            if self._is_of_a_team:
-                self._open_to_the_team()
+            _make_folder(self.root / name, self.custody.folder_mode)
+        custody.mend(self.root, self.custody)
+        self.custody = replace(self.custody, unfit=())
+        if not self.is_there:
+            for path in self._occupancy.files if self.custody.is_shared else ():
+                _make_file(path, custody.TEAM_FILE)
             files.write_atomically(self.root / "format", f"{LAYOUT}\n".encode(), 0o644)
 
-    @property
-    def _is_of_a_team(self) -> bool:
-        """Whether the root was made with mode 2775, or 3775, for a group to write in."""
-        return self.root.stat().st_mode & _OF_A_TEAM == _OF_A_TEAM
+    def _make_root(self) -> None:
+        if self.root.exists() or self.custody.refusal is not None:
+            return
+        for each in reversed([each for each in self.root.parents if not each.exists()]):
+            each.mkdir(mode=0o755, exist_ok=True)  # whatever the umask allows
+        _make_folder(self.root, 0o700)
+        # somebody else may have made it a moment ago
+        self.custody = custody_of(self.root)
 
-    def _open_to_the_team(self) -> None:
-        """Let the group write where the store grows, whatever the umask says.
+    @contextmanager
+    def _lock(self, digest: str) -> Iterator[None]:
+        """While this lasts, nobody else makes or changes the entry of a wheel.
 
-        Not into entries: these are read-only, and belong to who has made them. A sticky
-        root (3775) keeps each from renaming what is another's.
+        :raises StoreBusy: somebody else does, and takes too long
         """
-        mode = stat.S_IMODE(self.root.stat().st_mode)
-        for name in _FOLDERS:
-            # all write to the lock files, which Linux may not allow in sticky folders:
-            # https://docs.kernel.org/admin-guide/sysctl/fs.html#protected-regular
-            wanted = mode & ~stat.S_ISVTX if name == "locks" else mode
-            (self.root / name).chmod(wanted)
-        paths = (*self._occupancy.files, *(self.root / name for name in _NOTES))
-        for path in paths:
-            path.touch()
-            path.chmod(_TEAM_FILE)
+        with self._exclusion(digest).held():
+            yield
 
-    def _lock(self, digest: str, of: str = "") -> FileLock:
+    def _exclusion(self, digest: str, of: str = "") -> Exclusion:
         path = self.root / "locks" / f"{of}{digest[:2]}.lock"
-        if self._is_of_a_team:
-            return FileLock(path, mode=_TEAM_FILE, fallback_to_soft=False)
-        return FileLock(path, fallback_to_soft=False)
+        mode = custody.TEAM_FILE if self.custody.is_shared else None
+        return Exclusion(path, Wait(StoreBusy, self.root, self.patience), mode)
 
     @contextmanager
     def _staging(self, digest: str) -> Iterator[Path]:
@@ -315,15 +357,28 @@ class StoreFolder:
         """
         parent, prefix = self.root / "tmp", f"{digest[:2]}-"
         for left in parent.glob(f"{prefix}*"):
-            files.discard(left)
+            if _is_mine(left):
+                files.discard(left)
         with files.staging(parent, prefix) as staged:
             yield staged
 
     def _find(self, prefix: str, digest: str) -> Entry | None:
         """The entry whose wheel has the sha256 ``digest``, compared in full."""
         for identifier in _identifiers(prefix, digest):
-            found = self.get(identifier)
-            if found is None or found.description.sha256 == digest:
+            try:
+                found = self.get(identifier)
+            except InvalidStore:
+                if not self.custody.is_shared:
+                    raise
+                found = None  # no more than a name, which anybody can take there
+            if found is not None and found.description.sha256 == digest:
+                return found
+            if found is None and not os.path.lexists(self.folder_of(identifier)):
+                break
+        # others of the same eight digits may have been collected since
+        for path in (self.root / "entries").glob(f"*-{digest[:8]}-*"):
+            found = self.get(path.name) if path.name.startswith(f"{prefix}-") else None
+            if found is not None and found.description.sha256 == digest:
                 return found
         return None
 
@@ -331,7 +386,7 @@ class StoreFolder:
         return next(
             identifier
             for identifier in _identifiers(prefix, digest)
-            if not (self.root / "entries" / identifier).exists()
+            if not os.path.lexists(self.folder_of(identifier))
         )
 
     def _digest(self, path: Path, remember: bool) -> str:
@@ -357,12 +412,61 @@ def is_store(path: Path) -> bool:
     return (path / "format").is_file() and (path / "entries").is_dir()
 
 
-def can_be_written(root: Path) -> bool:
+def custody_of(root: Path) -> Custody:
+    """Whose the store at ``root`` is, which need not be there yet.
+
+    :raises InvalidStore: somebody can write to it who should not
+    """
+    return custody.examine(root, _FOLDERS)
+
+
+def can_be_written(root: Path, found: Custody) -> bool:
     """Whether entries can be added to a store, which need not be there yet."""
+    if found.refusal is not None:
+        return False
     for folder in (root / "entries", root, *root.parents):
         if os.path.exists(folder):
             return os.access(folder, os.W_OK)
     return False
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    """Make a folder with the permission bits ``mode``, unless there is one.
+
+    :raises OSError: it cannot be made
+    """
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(mode=stat.S_IRWXU)
+    except FileExistsError:
+        return  # somebody made it meanwhile
+    path.chmod(mode)
+
+
+def _make_file(path: Path, mode: int) -> None:
+    """Make an empty file with the permission bits ``mode``, unless there is something.
+
+    :raises OSError: it cannot be made
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR)
+    except FileExistsError:
+        return
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _is_mine(path: Path) -> bool:
+    """Whether something belongs to this user, who need not be in a store alone."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _identifiers(prefix: str, digest: str) -> Iterator[str]:

@@ -18,7 +18,12 @@ _MODULES = (".py", ".pyc", ".so", ".pyd")
 def must_be_real(path: str) -> bool:
     """Whether a file works only as a real file in site-packages."""
     top, _, below = path.partition("/")
-    return top.partition(".")[0] in _CUSTOMIZE or (not below and top.endswith(_START_UP))
+    return is_customization(path) or (not below and top.endswith(_START_UP))
+
+
+def is_customization(path: str) -> bool:
+    """Whether a file is of a module that :mod:`site` imports whenever Python starts."""
+    return path.partition("/")[0].partition(".")[0] in _CUSTOMIZE
 
 
 def sources(paths: Iterable[str]) -> list[str]:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
-from commonwheel import record, tree, wheel
+from commonwheel import record, tree, wheel, zip_data
 from commonwheel.binaries.outside import look_outside
 from commonwheel.entry import Description, Script, StoredFile
 from commonwheel.errors import InvalidWheel
 from commonwheel.wheel import Area, Member, Wheel
+from commonwheel.wheel_rules import WheelRule
 
-_BLOCK = 1 << 20
 _TOP_LEVEL = "top_level.txt"
 _WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
 """Metadata that says how a distribution was installed; a wheel's own is not true."""
@@ -31,8 +31,12 @@ def extract(archive: Wheel, root: Path) -> None:
     :raises OSError: a file could not be written
     """
     made: set[Path] = set()
-    with wheel.open_archive(archive.path) as source:
-        for member in _wanted(archive):
+    with open(archive.path, "rb") as source:
+        wanted = {member.name for member in _wanted(archive)}
+        for member in archive.members:
+            if member.name not in wanted:
+                _check_member(archive, source, member)
+                continue
             target = root / member.area.value / member.path
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +82,7 @@ def describe(archive: Wheel, root: Path, identifier: str, digest: str) -> Descri
         beside=outside.beside,
         above=outside.above,
         wanted=outside.wanted,
+        remarks=archive.remarks,
     )
 
 
@@ -123,29 +128,31 @@ def _wanted(archive: Wheel) -> Iterator[Member]:
 
 
 def _extract_member(
-    archive: Wheel, source: zipfile.ZipFile, member: Member, target: Path
+    archive: Wheel, source: BinaryIO, member: Member, target: Path
 ) -> None:
-    algorithm = member.hash.partition("=")[0]
-    hasher = hashlib.new(algorithm)
-    written = 0
     with open(target, "xb") as file:
-        for block in _blocks(archive, source, member):
-            hasher.update(block)
-            file.write(block)
-            written += len(block)
+        file.writelines(_blocks(archive, source, member))
     if member.executable:
         os.chmod(target, 0o755)  # noqa: S103
-    if written != member.size:
-        reason = f"{written} bytes, not {member.size} as its header says"
-        raise InvalidWheel(archive.path, reason, member.name)
-    if record.encode_digest(algorithm, hasher.digest()) != member.hash.rstrip("="):
-        raise InvalidWheel(archive.path, "its hash is not the one in RECORD", member.name)
 
 
-def _blocks(archive: Wheel, source: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
-    with wheel.reading(archive.path, member.name), source.open(member.name) as data:
-        while block := data.read(_BLOCK):
-            yield block
+def _check_member(archive: Wheel, source: BinaryIO, member: Member) -> None:
+    """As if it were extracted: a wheel is right as a whole, or it is refused."""
+    for _ in _blocks(archive, source, member):
+        pass
+
+
+def _blocks(archive: Wheel, source: BinaryIO, member: Member) -> Iterator[bytes]:
+    """The contents of a file, whose hash is compared at the end."""
+    algorithm = member.hash.partition("=")[0]
+    hasher = hashlib.new(algorithm or "sha256")
+    for block in zip_data.unpack(archive.path, source, member.packed):
+        hasher.update(block)
+        yield block
+    right = member.hash.rstrip("=")
+    if right and record.encode_digest(algorithm, hasher.digest()) != right:
+        reason = "its hash is not the one in RECORD"
+        raise InvalidWheel(archive.path, WheelRule.WRONG_HASH, reason, member.name)
 
 
 def _stored(members: Iterable[Member]) -> tuple[StoredFile, ...]:

@@ -6,60 +6,32 @@ and is stricter than installers have been: what RECORD says must be true, both w
 
 from __future__ import annotations
 
-import configparser
-import email.parser
-import errno
-import lzma
-import os
 import re
 import stat
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from installer.utils import parse_entrypoints
 from packaging.tags import Tag
-from packaging.utils import (
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
-from commonwheel import record, tree
+from commonwheel import entry_points, member_names, record, tree, wheel_metadata
+from commonwheel.entry_points import EntryPointScript
 from commonwheel.errors import InvalidWheel
+from commonwheel.limits import Limits
+from commonwheel.wheel_metadata import STRONG_HASHES
+from commonwheel.wheel_rules import WheelRule as Rule
+from commonwheel.zip_archive import ZipArchive
+from commonwheel.zip_data import Packed
 
-STRONG_HASHES = frozenset(
-    {
-        *("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"),
-        *("blake2b", "blake2s"),
-    }
-)
-"""As good as sha256 or better, and known to every Python."""
 UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 """Members of ``.dist-info`` that RECORD does not vouch for."""
 
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # a compression or version that zipfile does not know
-    RuntimeError,  # encrypted
-    KeyError,  # another archive than it was a moment ago
-    ValueError,  # offsets and names that make no sense
-    struct.error,
-    OverflowError,
-)
-"""What :mod:`zipfile` raises when an archive is not as it should be."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_OWN_FOLDERS = (".dist-info", ".data")
+_SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+_USUAL = Limits()
 _OURS = re.compile(r"^(00)?_commonwheel|(^|/)\.([^/]+\.)?commonwheel(/|$)")
 """Our files in site-packages, and those in the view."""
 
@@ -98,16 +70,8 @@ class Member:
     hash: str
     """As in RECORD; empty for the files that RECORD does not vouch for."""
     executable: bool
-
-
-@dataclass(frozen=True)
-class EntryPointScript:
-    """A script that an installer generates for an entry point."""
-
-    name: str
-    module: str
-    attribute: str
-    gui: bool
+    packed: Packed
+    """Where in the archive it is, and how."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +89,8 @@ class Wheel:
     root_is_purelib: bool
     members: tuple[Member, ...]
     scripts: tuple[EntryPointScript, ...]
+    remarks: tuple[str, ...] = ()
+    """What whoever installs it should know."""
 
     @property
     def prefix(self) -> str:
@@ -132,43 +98,19 @@ class Wheel:
         return "-".join(self.path.name.split("-")[:2])
 
 
-def read(path: Path) -> Wheel:
+def read(path: Path, limits: Limits = _USUAL) -> Wheel:
     """Read the wheel file ``path``.
 
     The contents of its members are not read, only its metadata: their hashes are
     compared when they are unpacked.
 
-    :raises InvalidWheel: the file is not a wheel; says why
+    :raises InvalidWheel: the file is not a wheel, or exceeds ``limits``; says why
     :raises OSError: the file cannot be read
     """
     name, version, supported = _parse_filename(path)
-    with open_archive(path) as archive:
-        return _read_archive(path, archive, name, version, supported)
-
-
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """The archive that the file ``path`` is.
-
-    :raises InvalidWheel: it is not a zip archive, or not a complete one
-    :raises OSError: the file cannot be read
-    """
-    with reading(path):
-        return zipfile.ZipFile(path)
-
-
-@contextmanager
-def reading(path: Path, member: str | None = None) -> Iterator[None]:
-    """What :mod:`zipfile` raises for a bad archive becomes InvalidWheel."""
-    reason = "damaged or incomplete"
-    try:
-        yield
-    except _DAMAGED as error:
-        raise InvalidWheel(path, f"{reason} ({error})", member) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # zipfile was sent to a place before the beginning of the file
-        raise InvalidWheel(path, reason, member) from error
+    with open(path, "rb") as file:
+        archive = ZipArchive(path, file, limits)
+        return _read_archive(path, archive, limits.members, name, version, supported)
 
 
 def name(path: Path) -> str:
@@ -191,40 +133,31 @@ def _parse_filename(path: Path) -> tuple[str, Version, frozenset[Tag]]:
     try:
         name, version, _, supported = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
-        raise InvalidWheel(path, str(error)) from error
+        raise InvalidWheel(path, Rule.FILE_NAME, str(error)) from error
     return name, version, supported
 
 
 def _read_archive(
     path: Path,
-    archive: zipfile.ZipFile,
+    archive: ZipArchive,
+    most: int,
     name: str,
     version: Version,
     supported: frozenset[Tag],
 ) -> Wheel:
-    files = _list_files(path, archive)
-    dist_info = _find_dist_info(path, files, name, version)
-
-    def text(name: str) -> str:
-        member = f"{dist_info}/{name}"
-        if member not in files:
-            raise InvalidWheel(path, f"it has no {member}")
-        with reading(path, member):
-            content = archive.read(member)
-        try:
-            return content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InvalidWheel(path, "not UTF-8", member) from None
-
-    _check_metadata(path, text("METADATA"), name, version)
-    root_is_purelib = _read_wheel_file(path, text("WHEEL"))
-    rows = _read_record(path, text("RECORD"), f"{dist_info}/RECORD")
-    members = tuple(_member(path, info, dist_info, rows) for info in files.values())
-    _check_complete(path, files, rows)
-    _check_places(path, members)
+    files = _list_files(path, archive, most)
+    dist_info = _find_dist_info(path, archive, name, version)
+    text = _Metadata(path, archive, files, dist_info)
+    wheel_metadata.check_metadata(path, text.read("METADATA"), name, version)
+    root_is_purelib = wheel_metadata.read_wheel_file(path, text.read("WHEEL"))
+    listed, recorded = text.read("RECORD"), f"{dist_info}/RECORD"
+    rows = wheel_metadata.read_record(path, listed, recorded, files)
+    members = tuple(_member(path, packed, dist_info, rows) for packed in files.values())
+    _check_places(path, members, most)
     scripts: tuple[EntryPointScript, ...] = ()
     if f"{dist_info}/entry_points.txt" in files:
-        scripts = _read_entry_points(path, text("entry_points.txt"))
+        scripts = entry_points.read(path, text.read("entry_points.txt"), most)
+    _check_environment(path, members, scripts)
     return Wheel(
         path,
         name,
@@ -234,167 +167,138 @@ def _read_archive(
         root_is_purelib,
         members,
         scripts,
+        tuple(_remarks(members)),
     )
 
 
-def _list_files(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+@dataclass(frozen=True)
+class _Metadata:
+    """The files of a wheel's ``.dist-info`` folder, to be read as text."""
+
+    path: Path
+    archive: ZipArchive
+    files: dict[str, Packed]
+    dist_info: str
+
+    def read(self, name: str) -> str:
+        member = f"{self.dist_info}/{name}"
+        if member not in self.files:
+            raise InvalidWheel(self.path, Rule.DIST_INFO, f"it has no {member}")
+        try:
+            return self.archive.read(self.files[member]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidWheel(self.path, Rule.METADATA, "not UTF-8", member) from None
+
+
+def _list_files(path: Path, archive: ZipArchive, most: int) -> dict[str, Packed]:
     """The archive's files by name; every name is safe to join to a folder."""
-    files: dict[str, zipfile.ZipInfo] = {}
-    folders: set[str] = set()
-    for info in archive.infolist():
-        is_folder = info.filename.endswith("/")  # is_dir() fails if there is no name
-        name = info.filename.rstrip("/")
-        _check_name(path, name)
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise InvalidWheel(path, "neither a file nor a folder", name)
-        if is_folder:
-            folders.add(name)
-        elif name in files:
-            raise InvalidWheel(path, "it is there twice", name)
-        else:
-            files[name] = info
-    for name in sorted((folders | tree.folders(files)) & files.keys()):
-        raise InvalidWheel(path, "both a file and a folder", name)
-    return files
+    for member in archive.members:
+        name = member.name[:-1] if member.is_folder else member.name
+        member_names.check(path, name)
+        kind = stat.S_IFMT(member.mode)
+        if kind not in (0, stat.S_IFDIR if member.is_folder else stat.S_IFREG):
+            reason = "neither a file nor a folder, or not what its name says"
+            raise InvalidWheel(path, Rule.SPECIAL_FILE, reason, name)
+        if member.is_folder:
+            if member.size:
+                raise InvalidWheel(path, Rule.CONTENTS, "a folder with contents", name)
+            archive.read(member)  # deflated, nothing takes two bytes, and may take more
+    files = [member for member in archive.members if not member.is_folder]
+    folders = [member.name[:-1] for member in archive.members if member.is_folder]
+    if len(set(folders)) != len(folders):
+        name = next(name for name in folders if folders.count(name) > 1)
+        raise InvalidWheel(path, Rule.DUPLICATE, "it is there twice", name)
+    member_names.check_apart(path, (member.name for member in files), folders, most)
+    return {member.name: member for member in files}
 
 
-def _check_name(path: Path, name: str) -> None:
-    if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InvalidWheel(path, "a path that leaves the archive or is ambiguous", name)
-    if os.path.isabs(name) or name[1:2] == ":":
-        raise InvalidWheel(path, "an absolute path", name)
-    if _CONTROL.search(name):
-        raise InvalidWheel(path, "a path with a control character or line break", name)
-
-
-def _find_dist_info(
-    path: Path, files: dict[str, zipfile.ZipInfo], name: str, version: Version
-) -> str:
-    tops = {file.partition("/")[0] for file in files if "/" in file}
-    candidates = sorted(top for top in tops if top.endswith(".dist-info"))
-    if len(candidates) != 1:
+def _find_dist_info(path: Path, archive: ZipArchive, name: str, version: Version) -> str:
+    tops = {file.name.partition("/")[0] for file in archive.members if "/" in file.name}
+    candidates = sorted(top for top in tops if top.lower().endswith(".dist-info"))
+    if len(candidates) != 1 or not candidates[0].endswith(".dist-info"):
         found = ", ".join(candidates) or "none"
-        raise InvalidWheel(path, f"it must have one .dist-info folder (found: {found})")
-    own_name, _, own_version = candidates[0].removesuffix(".dist-info").rpartition("-")
-    if not _agree(own_name, own_version, name, version):
-        reason = f"the folder {candidates[0]} does not belong to {name} {version}"
-        raise InvalidWheel(path, reason)
-    for top in sorted(tops):
-        own_name, _, own_version = top.removesuffix(".data").rpartition("-")
-        if top.endswith(".data") and not _agree(own_name, own_version, name, version):
+        reason = f"it must have one .dist-info folder (found: {found})"
+        raise InvalidWheel(path, Rule.DIST_INFO, reason)
+    for top in sorted(top for top in tops if top.lower().endswith(_OWN_FOLDERS)):
+        own_name, _, own_version = top.rpartition(".")[0].rpartition("-")
+        if not wheel_metadata.agree(own_name, own_version, name, version):
             reason = f"the folder {top} does not belong to {name} {version}"
-            raise InvalidWheel(path, reason)
+            raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason)
     return candidates[0]
 
 
-def _agree(own_name: str, own_version: str, name: str, version: Version) -> bool:
-    try:
-        return canonicalize_name(own_name) == name and Version(own_version) == version
-    except InvalidVersion:
-        return False
-
-
-def _check_metadata(path: Path, text: str, name: str, version: Version) -> None:
-    headers = email.parser.HeaderParser().parsestr(text)
-    own_name, own_version = str(headers["Name"]), str(headers["Version"])
-    if not _agree(own_name, own_version, name, version):
-        reason = f"METADATA is of {own_name} {own_version}, not of {name} {version}"
-        raise InvalidWheel(path, reason)
-
-
-def _read_wheel_file(path: Path, text: str) -> bool:
-    headers = email.parser.HeaderParser().parsestr(text)
-    version = str(headers["Wheel-Version"])
-    if version.partition(".")[0] != "1":
-        raise InvalidWheel(path, f"Wheel-Version {version} is not supported (only 1.x)")
-    return str(headers["Root-Is-Purelib"]).lower() == "true"
-
-
-def _read_record(path: Path, text: str, name: str) -> dict[str, record.Row]:
-    rows: dict[str, record.Row] = {}
-    try:
-        for row in record.parse(text):
-            if rows.setdefault(row.path, row) != row:
-                raise InvalidWheel(path, "RECORD lists it twice, differently", row.path)
-    except ValueError as error:
-        raise InvalidWheel(path, f"not a list of files ({error})", name) from error
-    return rows
-
-
 def _member(
-    path: Path, info: zipfile.ZipInfo, dist_info: str, rows: dict[str, record.Row]
+    path: Path, packed: Packed, dist_info: str, rows: dict[str, record.Row]
 ) -> Member:
     """Where a file belongs and what RECORD says of it."""
-    name = info.filename
+    name, size = packed.name, packed.size
+    area, inner = _place(path, name, dist_info)
+    if area is Area.TREE and _OURS.search(inner):
+        reason = "a name that commonwheel keeps for itself"
+        raise InvalidWheel(path, Rule.OUR_NAME, reason, name)
+    executable = stat.S_ISREG(packed.mode) and bool(packed.mode & 0o111)
+    if area is Area.METADATA and inner in UNRECORDED:
+        return Member(name, area, inner, size, "", executable, packed)
+    if name not in rows:
+        raise InvalidWheel(path, Rule.NOT_RECORDED, "RECORD does not list it", name)
+    row = rows[name]
+    if row.hash.partition("=")[0] not in STRONG_HASHES:
+        reason = "RECORD has no sha256 (or better) hash of it"
+        raise InvalidWheel(path, Rule.WEAK_HASH, reason, name)
+    if row.size and int(row.size) != size:
+        reason = f"RECORD says {row.size} bytes, the archive {size}"
+        raise InvalidWheel(path, Rule.WRONG_SIZE, reason, name)
+    return Member(name, area, inner, size, row.hash, executable, packed)
+
+
+def _place(path: Path, name: str, dist_info: str) -> tuple[Area, str]:
+    """Where the member ``name`` belongs."""
     top, _, rest = name.partition("/")
     if top == dist_info:
-        area, inner = Area.METADATA, rest
-    elif top.endswith(".data") and rest:
-        key, _, inner = rest.partition("/")
-        if key not in _AREAS_OF_DATA or not inner:
-            keys = ", ".join(sorted(_AREAS_OF_DATA))
-            raise InvalidWheel(path, f"a .data folder holds only {keys}", name)
-        area = _AREAS_OF_DATA[key]
-    else:
-        area, inner = Area.TREE, name
-    if area is Area.TREE and _OURS.search(inner):
-        raise InvalidWheel(path, "a name that commonwheel keeps for itself", name)
-    permissions = info.external_attr >> 16
-    executable = stat.S_ISREG(permissions) and bool(permissions & 0o111)
-    if area is Area.METADATA and inner in UNRECORDED:
-        return Member(name, area, inner, info.file_size, "", executable)
-    if name not in rows:
-        raise InvalidWheel(path, "RECORD does not list it", name)
-    row = rows[name]
-    algorithm = row.hash.partition("=")[0]
-    if algorithm not in STRONG_HASHES:
-        raise InvalidWheel(path, "RECORD has no sha256 (or better) hash of it", name)
-    if row.size and int(row.size) != info.file_size:
-        reason = f"RECORD says {row.size} bytes, the archive {info.file_size}"
-        raise InvalidWheel(path, reason, name)
-    return Member(name, area, inner, info.file_size, row.hash, executable)
+        return Area.METADATA, rest
+    if not top.lower().endswith(".data") or not rest:
+        return Area.TREE, name
+    key, _, inner = rest.partition("/")
+    if key not in _AREAS_OF_DATA or not inner:
+        keys = ", ".join(sorted(_AREAS_OF_DATA))
+        reason = f"a .data folder holds only {keys}"
+        raise InvalidWheel(path, Rule.DATA_KEY, reason, name)
+    area = _AREAS_OF_DATA[key]
+    if area is Area.TREE and inner.partition("/")[0].lower().endswith(".dist-info"):
+        reason = "metadata is in the wheel's .dist-info folder only"
+        raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason, name)
+    return area, inner
 
 
-def _check_complete(
-    path: Path, files: dict[str, zipfile.ZipInfo], rows: dict[str, record.Row]
-) -> None:
-    for listed in rows:
-        if listed not in files and not listed.endswith("/"):
-            raise InvalidWheel(
-                path, "RECORD lists it, the archive has no such file", listed
-            )
-
-
-def _check_places(path: Path, members: Iterable[Member]) -> None:
+def _check_places(path: Path, members: Iterable[Member], most: int) -> None:
     """``x.data/purelib/pkg/a`` and ``pkg/a`` are two members for one place."""
     places: dict[str, Member] = {}
     for member in members:
         place = f"{member.area.value}/{member.path}"
         if place in places:
             reason = f"it belongs at the same place as {places[place].name}"
-            raise InvalidWheel(path, reason, member.name)
+            raise InvalidWheel(path, Rule.DUPLICATE, reason, member.name)
         places[place] = member
     for place in sorted(tree.folders(places) & places.keys()):
         reason = "it belongs at a place where there is a folder too"
-        raise InvalidWheel(path, reason, places[place].name)
+        raise InvalidWheel(path, Rule.FILE_AND_FOLDER, reason, places[place].name)
+    member_names.check_apart(path, places, (), most)
 
 
-def _read_entry_points(path: Path, text: str) -> tuple[EntryPointScript, ...]:
-    """The scripts of https://packaging.python.org/en/latest/specifications/entry-points/"""
-    try:
-        points = list(parse_entrypoints(text))
-    except (configparser.Error, AssertionError, AttributeError, ValueError) as error:
-        # the last but one is the second without assertions (`python -O`)
-        reason = str(error) or "a script is not NAME = MODULE:FUNCTION"
-        raise InvalidWheel(path, reason, "entry_points.txt") from error
-    for name, module, attribute, _ in points:
-        if _CONTROL.search(name) or set(name) & {"/", "\\"} or name in ("", ".", ".."):
-            raise InvalidWheel(path, f"{name!r} cannot name a script", "entry_points.txt")
-        if not module or not attribute:
-            reason = f"the script {name!r} needs a MODULE:FUNCTION"
-            raise InvalidWheel(path, reason, "entry_points.txt")
-    return tuple(
-        EntryPointScript(name, module, attribute, section == "gui")
-        for name, module, attribute, section in points
-    )
+def _check_environment(
+    path: Path, members: Iterable[Member], scripts: Iterable[EntryPointScript]
+) -> None:
+    """What would lie outside site-packages leaves the environment as it is."""
+    shipped = [member.path for member in members if member.area is Area.SCRIPTS]
+    data = [member.path for member in members if member.area is Area.DATA]
+    entry_points.check_data(path, data)
+    generated = [script.name for script in scripts]
+    entry_points.check_scripts(path, generated, shipped, data)
+
+
+def _remarks(members: Iterable[Member]) -> Iterator[str]:
+    for member in members:
+        if member.packed.mode & _SPECIAL_BITS:
+            yield f"{member.name} has lost the setuid, setgid or sticky bit of its mode"
+        if member.area is Area.TREE and tree.is_customization(member.path):
+            yield f"{member.path} is run by every Python that starts there"

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import commonwheel
-from commonwheel.errors import CommonwheelError
+from commonwheel import shortage
+from commonwheel.errors import CommonwheelError, explain
+from commonwheel.frontends.interruption import Interruption
 from commonwheel.frontends.verbs import (
     arguments,
     doctor,
@@ -47,39 +46,44 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     asked = _parser().parse_args(given, namespace=Arguments())
     try:
-        with _ending_as_after_ctrl_c():
-            return asked.run(asked)
-    except BrokenPipeError:
-        # Whoever reads has enough. Python must not fail again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except CommonwheelError as error:
-        arguments.complain("error", error)
-    except (OSError, ValueError) as error:
-        arguments.complain("error", _explain(error))
+        with Interruption():
+            return _carry_out(asked)
     except KeyboardInterrupt:
         print("commonwheel: interrupted, nothing was changed", file=sys.stderr)
     return 1
 
 
-@contextmanager
-def _ending_as_after_ctrl_c() -> Iterator[None]:
-    """While this lasts, what was begun is taken back when the process is told to end."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, n, None) for n in ("SIGTERM", "SIGHUP")]
-    # not what is ignored, as `nohup` has it
-    found = [n for n in numbers if n and signal.getsignal(n) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():
-        found = []
-    for number in found:
-        signal.signal(number, stop)
+def _carry_out(asked: Arguments) -> int:
+    """Do what was asked for; what it cannot do is said in one line."""
     try:
-        yield
-    finally:
-        for number in found:
-            signal.signal(number, signal.SIG_DFL)
+        status = asked.run(asked)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be printed is found out here
+    except BrokenPipeError:
+        _print_no_more()  # whoever reads has enough
+    except CommonwheelError as error:
+        arguments.complain("error", error)
+    except MemoryError:
+        arguments.complain("error", f"{shortage.MEMORY}; nothing was changed")
+    except RuntimeError as error:
+        if not shortage.is_of_threads(error):
+            raise
+        arguments.complain("error", f"{shortage.THREADS}; nothing was changed")
+    except (OSError, ValueError) as error:
+        arguments.complain("error", _explain(error))
+        _print_no_more()
+    else:
+        return status
+    return 1
+
+
+def _print_no_more() -> None:
+    """Python must not fail again when it flushes standard output at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    path = shortage.path_of(error)
+    if path is None:
+        return explain(error)
+    hint = shortage.way_out(error)
+    return f"{path}: {error.strerror}{'; ' if hint else ''}{hint}"

@@ -46,6 +46,7 @@ _THIS_PYTHON = {
     "cache_tag": sys.implementation.cache_tag,
 }
 _CANCELLED = "Operation cancelled by user"
+_SIGKILL = 9
 
 logger = logging.getLogger("pip._internal.commonwheel")
 
@@ -63,6 +64,7 @@ class Host:
         :raises HostError: it is not there any more, or does not start
         """
         command = _command(python)
+        self._python = python
         self._cancelled = False
         self._done: dict[str, int] = {}
         self._opening: dict[str, Any] | None = None
@@ -147,6 +149,8 @@ class Host:
                 "url": self.url,
             }
         )
+        if answer.get("stopped"):
+            self._take_back(call["scheme"])
         if answer.get("interrupted"):
             # pip restores what it has uninstalled after an Exception only
             raise failed(_CANCELLED)
@@ -156,6 +160,14 @@ class Host:
             self._done[answer["mode"]] = self._done.get(answer["mode"], 0) + 1
             _report(answer, call)
         return bool(answer["linked"])
+
+    def _take_back(self, scheme: Any) -> None:
+        """Let another process take back what one that was killed has done.
+
+        pip restores what it has uninstalled before, and must find its place free.
+        """
+        with suppress(HostError), Host(self._python) as another:
+            another.tidy(scheme)
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Say something, and wait for the answer.
@@ -185,7 +197,12 @@ class Host:
             return dict(json.loads(self._out.readline()))
         except ValueError:
             status = self._process.wait()
-            return {"error": f"commonwheel stopped (exit status {status})"}
+            reason = f"exit status {status}"
+            if status < 0:
+                reason = f"killed by signal {-status}"
+            if status == -_SIGKILL:
+                reason = "killed, as the system does when it is out of memory"
+            return {"error": f"commonwheel stopped ({reason})", "stopped": True}
 
     @contextmanager
     def _passing_on_interrupts(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from packaging.utils import canonicalize_name
 
-from commonwheel import installed, location, manifest
+from commonwheel import installed, location, manifest, shortage
 from commonwheel.apply import Applied
 from commonwheel.environment import OLDEST, Environment, Scheme
 from commonwheel.errors import CommonwheelError, explain
@@ -37,6 +37,9 @@ def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answer questions until there are no more."""
     service = _Service()
     signal.signal(signal.SIGINT, service.interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), service.end)
     for line in iter(questions.readline, b""):
         answer = service.answer_or_explain(json.loads(line))
         answers.write(json.dumps(answer).encode("ascii") + b"\n")
@@ -60,6 +63,15 @@ class _Service:
             self._working = False
             raise KeyboardInterrupt
 
+    def end(self, number: int, *_: object) -> None:
+        """Told to end by somebody else than pip: what is being done is taken back.
+
+        pip is told as after Ctrl-C, and asks for nothing more.
+        """
+        if not self._working:
+            raise SystemExit(128 + number)
+        self.interrupt()
+
     def answer_or_explain(self, question: Message) -> Message:
         self._working = True
         try:
@@ -68,6 +80,10 @@ class _Service:
             return {"error": str(error)}
         except OSError as error:
             return {"error": explain(error)}
+        except MemoryError:
+            return {"error": f"{shortage.MEMORY}; nothing was changed"}
+        except ValueError as error:
+            return {"error": str(error)}
         except KeyboardInterrupt:
             return {"interrupted": True}
         finally:
@@ -143,8 +159,8 @@ class _Service:
         self._python = question
         environment = self._environment(question["tidy"], "")
         try:
-            tidy(environment)
-            register(environment)
+            tidy(environment, settings.patience())
+            register(environment, settings.patience())
         except ValueError as error:
             return {"error": str(error)}
         return {}

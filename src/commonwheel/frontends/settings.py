@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
 from platformdirs import user_data_path
 
+from commonwheel import limits
 from commonwheel.errors import InvalidSetting
+from commonwheel.exclusion import Patience
+from commonwheel.limits import Limits
 from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.store import Store
 
@@ -20,6 +25,8 @@ LINK_MODE = "COMMONWHEEL_LINK_MODE"
 """The environment variable that says how distributions get into environments."""
 REAL = "COMMONWHEEL_REAL"
 """The environment variable that names distributions to install as real files."""
+LOCK_TIMEOUT = "COMMONWHEEL_LOCK_TIMEOUT"
+"""The environment variable that says how long others are waited for, in seconds."""
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 """The environment variable that says which time reproducible archives have."""
 LINK_MODES = tuple(mode.value for mode in LinkMode)
@@ -33,10 +40,52 @@ def open_store(given: str | None) -> Store:
     them is added to the first one that can be written.
 
     :raises InvalidStore: one of them is something else
+    :raises InvalidSetting: how long to wait for others is no number, or how large
+        wheels may be means nothing, or there is no home folder
     """
     chosen = given or os.environ.get(STORE, "")
-    folders = [Path(each).expanduser() for each in chosen.split(os.pathsep) if each]
-    return Store(*folders or [user_data_path("commonwheel") / "store"])
+    try:
+        folders = [Path(each).expanduser() for each in chosen.split(os.pathsep) if each]
+        roots = folders or [user_data_path("commonwheel") / "store"]
+    except RuntimeError as error:  # there is none, of a user who is not known either
+        home = os.environ.get("HOME", "")
+        raise InvalidSetting("HOME", home, f"name the store by {STORE}") from error
+    return Store(*roots, patience=patience(), limits=wheel_limits())
+
+
+def wheel_limits() -> Limits:
+    """How large wheels may be: the usual limits, but for ``COMMONWHEEL_WHEEL_LIMITS``.
+
+    :raises InvalidSetting: it means nothing
+    """
+    text = os.environ.get(limits.VARIABLE, "")
+    try:
+        return limits.parse(text)
+    except ValueError as error:
+        raise InvalidSetting(limits.VARIABLE, text, str(error)) from error
+
+
+def patience() -> Patience:
+    """How long others are waited for: ``COMMONWHEEL_LOCK_TIMEOUT`` seconds; 0: not.
+
+    A person is told of a long wait on standard error.
+
+    :raises InvalidSetting: it is not a number
+    """
+    given = os.environ.get(LOCK_TIMEOUT, "").strip()
+    if not given:
+        return Patience(tell=_tell)
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", given):
+        reason = "it is a number of seconds, 0 if nobody is to be waited for"
+        raise InvalidSetting(LOCK_TIMEOUT, given, reason)
+    return Patience(float(given), _tell)
+
+
+def _tell(line: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # nobody reads it, which is no failure
+            sys.stderr.write(f"commonwheel: {line}\n")
+            sys.stderr.flush()
 
 
 def name_of(store: Store) -> str:

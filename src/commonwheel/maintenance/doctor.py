@@ -55,6 +55,9 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if not (site / manifest.FOLDER).is_dir():
         return  # nothing has been linked here
     mend = f"commonwheel repair {_quoted(environment)}"
+    if any(site.glob(f"{manifest.ASIDE}*")):
+        reason = f"a command that changed {site} was killed, or is still at it"
+        yield Finding(reason, mend)
     if (site / manifest.VIEW).is_dir():
         yield from _check_runtime(site, environment, mend)
         yield from _check_start(site, environment, mend)
@@ -214,7 +217,8 @@ def _check_registration(environment: Environment) -> Iterator[Finding]:
     for folder in stores_of(environment):
         if os.access(folder, os.W_OK) and (folder / "format").is_file():
             try:
-                known = Store(folder).registry.knows(environment)
+                store = Store(folder)
+                known = not store.can_be_written or store.registry.knows(environment)
             except InvalidStore:
                 continue  # its entries cannot be read either, which is said
             if not known:

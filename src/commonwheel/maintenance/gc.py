@@ -35,6 +35,8 @@ RUNS = 30 * DAY
 """Seconds that an environment for running programs is kept unused, if nothing is said."""
 
 Progress = Callable[[str, int, int], object]
+_OF_OTHERS = (PermissionError, IsADirectoryError)
+"""What becomes of a note where another member of a team has put something."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def collect(
         usage = survey(store, now, Registry.look, noting=True)
         plan = make_plan(usage, rules, store)
         refused = _carry_out(plan, store)
-        store.bury_leftovers(now - DAY)
+        store.bury_leftovers(now - min(rules.grace, DAY))
         store.tidy_notes()
         buried = store.disposal.trash()
     free = tuple(each for each in plan.free if each.name not in refused)
@@ -271,7 +273,8 @@ def _carry_out(plan: Plan, store: Store) -> list[str]:
     _note_holders(plan, store.registry)
     disposal.take_back(plan.taken_back)
     for name in plan.note:
-        disposal.note(name)
+        with suppress(*_OF_OTHERS):
+            disposal.note(name)
     for run in plan.runs:
         with suppress(PermissionError):
             disposal.bury(run)
@@ -283,7 +286,7 @@ def _carry_out(plan: Plan, store: Store) -> list[str]:
             refused.append(entry.name)
     # Only now: as long as an environment is on the list, it is known what it held.
     for each in plan.forgotten:
-        with suppress(PermissionError):
+        with suppress(*_OF_OTHERS):
             store.registry.forget(each.root)
     return refused
 
@@ -294,12 +297,13 @@ def _note_holders(plan: Plan, registry: Registry) -> None:
     for each in plan.holders:
         if not each.is_away and each.root.id not in forgotten:
             if each.missing is not None:
-                with suppress(PermissionError):
+                with suppress(*_OF_OTHERS):
                     registry.note_present(each.root)
             if each.sight.state is State.PRESENT:
                 registry.settle(each.root, each.sight.entries)
     for each in plan.missing:
-        registry.note_missing(each.root)
+        with suppress(*_OF_OTHERS):
+            registry.note_missing(each.root)
 
 
 def _remove(buried: list[Path], progress: Progress) -> Iterator[Path]:

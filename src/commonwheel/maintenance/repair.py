@@ -120,7 +120,7 @@ def carry_out(
     entries = mending.run()
     if environment is not None:
         environments.mend(plan, environment, store, entries, outcome)
-        former_place.renew(plan.former, environment, outcome)
+        former_place.renew(plan.former, environment, outcome, store.patience)
     outcome.remarks += mending.with_hard_links()
     return outcome
 

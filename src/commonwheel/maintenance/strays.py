@@ -15,30 +15,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commonwheel import manifest, record, view
-from commonwheel.apply import apply, changing
+from commonwheel.apply import apply, changing, settle
 from commonwheel.environment import Environment
+from commonwheel.exclusion import Patience
 from commonwheel.manifest import Manifest
 from commonwheel.plan import plan_removal
 
 
-def tidy(environment: Environment) -> None:
+def tidy(
+    environment: Environment,
+    patience: Patience = Patience(),  # noqa: B008  frozen
+) -> None:
     """Remove the links in ``environment`` that no installed distribution owns.
 
     What they have hidden is shown again.
 
+    :raises EnvironmentBusy: somebody else changed it all the time
     :raises ApplyFailed: the environment cannot be written
     :raises OSError: the environment cannot be read
     :raises ValueError: a manifest is damaged, so whose links are whose is not known
     """
+    settle(environment, patience)
     # The lock is a file, so it is taken only where there is something to do.
     if any(True for site in environment.sites for _ in _strays(site)):
-        with changing(environment):
+        with changing(environment, patience):
             for site in environment.sites:
                 for path in list(_strays(site)):
                     _remove(path, site)
     restoration = plan_removal((), environment)
     if restoration.shown:
-        with changing(environment):
+        with changing(environment, patience):
             apply(plan_removal((), environment))
 
 

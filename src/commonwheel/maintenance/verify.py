@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,31 @@ def verify_store(
     :raises InvalidStore: a store cannot be read
     """
     stores = (store, *store.below)
+    held, damages = _held(stores)
+    there = [each.folder_of(name) for each in stores for name in each.identifiers()]
+    wanted = (root for root, holders in held.items() if _need(holders))
+    roots = list(dict.fromkeys((*there, *sorted(wanted))))
+    verifying = _Verifying(roots, None, quick, progress)
+    found = verifying.run()
+    gone = {each.place for each in found if each.fault is Fault.MISSING} & set(roots)
+    if gone:
+        # nobody needs what was collected meanwhile; or it is there again
+        gone = {root for root in gone if not os.path.lexists(root / "entry.json")}
+        needed, _ = _held(stores)
+        found = [
+            each
+            for each in found
+            if each.fault is not Fault.MISSING
+            or each.path
+            or (each.place in gone and _need(needed.get(each.place, ())))
+        ]
+    damages += found
+    damages += _other_hashes(held)
+    return verifying.result(damages, held)
+
+
+def _held(stores: Iterable[Store]) -> tuple[dict[Path, list[Holding]], list[Damage]]:
+    """Who holds the entries of stores, and what of their registries cannot be read."""
     held: dict[Path, list[Holding]] = {}
     damages: list[Damage] = []
     for each in stores:
@@ -77,13 +103,7 @@ def verify_store(
         except InvalidRegistry as error:
             path = f"environments/{error.path.name}"
             damages.append(Damage(each.root, path, Fault.DAMAGED, error.reason))
-    there = [each.folder_of(name) for each in stores for name in each.identifiers()]
-    wanted = (root for root, found in held.items() if _need(found))
-    roots = list(dict.fromkeys((*there, *sorted(wanted))))
-    verifying = _Verifying(roots, None, quick, progress)
-    damages += verifying.run()
-    damages += _other_hashes(held)
-    return verifying.result(damages, held)
+    return held, damages
 
 
 def verify_environment(

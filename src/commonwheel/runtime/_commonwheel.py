@@ -471,7 +471,7 @@ def _tell_stores(site: str, home: str) -> None:
                 return  # told at an earlier start
             if store not in stores and _os.access(folder, _os.W_OK):
                 beside = _os.path.join(folder, ".{}.{}".format(name, _os.getpid()))
-                with open(beside, "wb") as file:
+                with open(beside, "xb") as file:
                     file.write(_os.fsencode(site) + b"\n")
                 _os.replace(beside, note)
             stores.add(store)

@@ -12,8 +12,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from commonwheel.errors import CommonwheelError
-from commonwheel.frontends.uv import arguments, program
+from commonwheel import shortage
+from commonwheel.frontends import interruption
 
 FAILED = 2
 """The exit status of an error, as uv has it."""
@@ -24,7 +24,21 @@ def main(given: Sequence[str] | None = None) -> int:
 
     Returns an exit status, if at all: where possible uv takes this process's place.
     """
+    interruption.end_at_once()
     said = sys.argv[1:] if given is None else list(given)
+    interrupted = interruption.Interruption()
+    try:
+        with interrupted:
+            return _run(said)
+    except KeyboardInterrupt:
+        return _end(interrupted.signal or signal.SIGINT)
+
+
+def _run(said: Sequence[str]) -> int:
+    # not before Ctrl-C is as quiet as in uv
+    from commonwheel.errors import CommonwheelError, explain
+    from commonwheel.frontends.uv import arguments, program
+
     try:
         uv = program.find()
         command = arguments.parse(said)
@@ -35,17 +49,17 @@ def main(given: Sequence[str] | None = None) -> int:
 
         return link.run(command, uv)
     except CommonwheelError as error:
-        print(f"commonwheel: error: {error}", file=sys.stderr)
+        reason = str(error)
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"commonwheel: error: {reason}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return _interrupted()
+        reason = explain(error)
+    except MemoryError:
+        reason = shortage.MEMORY
+    print(f"commonwheel: error: {reason}", file=sys.stderr)
     return FAILED
 
 
-def _interrupted() -> int:
-    """End as a program does that Ctrl-C ends: whoever started it can tell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    return 128 + signal.SIGINT
+def _end(number: int) -> int:
+    """End as a program does that a signal ends: whoever started it can tell."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number

@@ -102,9 +102,10 @@ def environment(given: Path | None, *, managed: bool = False) -> Environment:
     ``managed``: it may be one that is managed by somebody else (:pep:`668`). If it has
     moved its stores are told; that they cannot be told is no obstacle.
     """
+    patience = settings.patience()
     found = of_interpreter(python(given), managed=managed)
     try:
-        register(found)
+        register(found, patience)
     except (CommonwheelError, OSError, ValueError) as error:
         complain("warning", f"{found} is not registered: {error}")
     return found
@@ -126,6 +127,20 @@ def progress() -> Iterator[Progress]:
 
     with console.progress_bar() as show:
         yield show
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of what is done meanwhile are about ``path``, if they name nothing.
+
+    :raises OSError: the same
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def complain(kind: str, message: object) -> None:

@@ -118,9 +118,10 @@ def run(asked: Arguments) -> int:
         if not (asked.no_bytecode or bytecode.is_reproducible(environment.version)):
             said = "not the same each time; --no-bytecode leaves it out"
             arguments.complain("warning", f"bytecode of {environment} is {said}")
-        _write_archive(export, asked.archive, asked.prefix)
+        with arguments.writing(target):
+            _write_archive(export, asked.archive, asked.prefix)
     else:
-        with arguments.progress() as progress:
+        with arguments.progress() as progress, arguments.writing(target):
             mode = LinkMode(asked.link_mode)
             write_export(export, target, mode, progress=progress)
     for remark in export.remarks:

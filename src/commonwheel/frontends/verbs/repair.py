@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from commonwheel.apply import settle
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidEnvironment
 from commonwheel.frontends import settings
@@ -77,6 +78,8 @@ def run(asked: Arguments) -> int:
     outcome = Outcome()
     with arguments.progress() as progress:
         if environment is not None:
+            if not asked.dry_run:
+                settle(environment, store.patience)
             plan = repair.plan_environment(
                 environment,
                 undo_edits=asked.undo_edits,

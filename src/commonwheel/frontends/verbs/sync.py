@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonwheel.apply import changing, was_stopped
+from commonwheel.apply import was_stopped
 from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments, place
@@ -94,6 +94,9 @@ def run(asked: Arguments) -> int:
         asked.refuse("--allow-sdist builds for a Python here, --python-version is not")
     pins = lock.select(environment, *_wanted(lock, asked))
     store = settings.open_store(asked.store)
+    if not asked.dry_run and was_stopped(environment):
+        # what a killed command has done is taken back, not planned with
+        tidy(environment, store.patience)
     plan = plan_sync(
         pins,
         environment,
@@ -125,7 +128,6 @@ def _carry_out(
     from commonwheel.frontends.host_pip import HostPip
     from commonwheel.sync import carry_out
 
-    stopped = was_stopped(environment)
     host = HostPip(lock.options, _warn)
     try:
         with arguments.progress() as progress:
@@ -136,11 +138,6 @@ def _carry_out(
         if environment.foreign and error.hint is not None:
             error.hint = f"there may be no wheel for {environment}"
         raise
-    if stopped:
-        # what a killed command has linked and not made known is in no lock either
-        with changing(environment):
-            pass  # clears away what it was making
-        tidy(environment)
     arguments.explain(done)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.install import uninstall
 
@@ -35,7 +36,7 @@ def run(asked: Arguments) -> int:
     asked_for = {canonicalize_name(name): name for name in asked.names}
     managed = asked.break_system_packages
     environment = arguments.environment(asked.python, managed=managed)
-    done = uninstall(list(asked_for), environment)
+    done = uninstall(list(asked_for), environment, settings.patience())
     if asked.json:
         arguments.print_json(arguments.describe(done))
     missing = asked_for.keys() - {each.name for each in done.plan.removals}

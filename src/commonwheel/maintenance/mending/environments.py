@@ -12,6 +12,7 @@ from commonwheel.damage import Damage, Fault
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
 from commonwheel.errors import CommonwheelError
+from commonwheel.exclusion import Patience
 from commonwheel.install import link_entries
 from commonwheel.installation import INSTALLER, Request
 from commonwheel.maintenance.mending.links import rows_of, text_of
@@ -43,13 +44,13 @@ def mend(
     for site in environment.sites:
         homes += [link.entry.parent.parent for link in holdings.read_links(site)[0]]
     found_homes = [each for each in dict.fromkeys(homes) if (each / "format").is_file()]
-    chain = Store(*found_homes) if found_homes else store
+    chain = Store(*found_homes, patience=store.patience) if found_homes else store
     if plan.renew:
         _link([], again, environment, chain, outcome)
     if requests:
         _link(requests, again, environment, chain, outcome)
     if plan.left:
-        _clear(plan.left, environment, outcome)
+        _clear(plan.left, environment, store.patience, outcome)
 
 
 def _elsewhere_now(
@@ -81,7 +82,7 @@ def _link(
         with store.in_use():
             for request in requests:
                 store.ensure_bytecode(request.entry, compiler_of(environment))
-            with changing(environment):
+            with changing(environment, store.patience):
                 for request in requests:
                     each = by_name[request.entry.description.name]
                     _make_removable(each, request, environment)
@@ -101,11 +102,16 @@ def _link(
             outcome.mended.append("the runtime: renewed")
 
 
-def _clear(left: Sequence[Damage], environment: Environment, outcome: Outcome) -> None:
+def _clear(
+    left: Sequence[Damage],
+    environment: Environment,
+    patience: Patience,
+    outcome: Outcome,
+) -> None:
     """Remove links that belong to nobody, and what an overwritten installation left."""
     try:
-        tidy(environment)
-        with changing(environment):
+        tidy(environment, patience)
+        with changing(environment, patience):
             # what was linked again meanwhile has an owner now
             for each in linkage.look(environment, quick=True).damages:
                 path = each.place / each.path

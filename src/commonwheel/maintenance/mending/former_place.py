@@ -21,6 +21,7 @@ from commonwheel import installed, record, relocation, runtime, scripts
 from commonwheel.apply import changing, write
 from commonwheel.environment import Environment
 from commonwheel.errors import CommonwheelError
+from commonwheel.exclusion import Patience
 from commonwheel.installation import RealFile
 from commonwheel.maintenance.mending.links import text_of
 from commonwheel.maintenance.mending.plan import Former, Outcome
@@ -66,12 +67,17 @@ def find(environment: Environment) -> Former | None:
     return replace(former, files=named) if named else None
 
 
-def renew(former: Former | None, environment: Environment, outcome: Outcome) -> None:
+def renew(
+    former: Former | None,
+    environment: Environment,
+    outcome: Outcome,
+    patience: Patience = Patience(),  # noqa: B008  frozen
+) -> None:
     """Write where ``environment`` is now into its files that name a former place."""
     if former is None:
         return
     try:
-        with changing(environment):
+        with changing(environment, patience):
             renewed = list(_renewed(former, environment))
             written = [each for each in renewed if each.content is not None]
             records = list(_records(written, environment))

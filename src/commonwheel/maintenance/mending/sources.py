@@ -103,7 +103,8 @@ class Replacements:
                 yield home.put_right(path, broken.root.name, compiler)
             else:
                 # not the whole chain, which would find the damaged one
-                yield Store(self._store.root).add(path, compiler)
+                alone = Store(self._store.root, patience=self._store.patience)
+                yield alone.add(path, compiler)
 
     def _wheel_files(self, broken: Broken) -> Iterator[Path]:
         """Files that may be the wheel, by their names."""
@@ -136,7 +137,7 @@ class Replacements:
         if folder == self._store.root:
             return self._store
         try:
-            store = Store(folder)
+            store = Store(folder, limits=self._store.limits)
         except InvalidStore:
             return None
         return store if store.takes_entries else None

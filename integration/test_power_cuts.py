@@ -1,0 +1,40 @@
+"""Power cuts on ext4, xfs and btrfs: a few here, more by ``python -m endurance``."""
+
+from __future__ import annotations
+
+import pytest
+
+from endurance import power_cuts, scenes
+from endurance.figures import Figure, table
+from filesystems import BTRFS, EXT4, Kind
+
+STATES = 50
+
+
+@pytest.fixture(params=power_cuts.KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def held(figures: list[Figure]) -> int:
+    """How many states there were, in all of which everything held."""
+    print(table(figures))
+    assert [each for each in figures if each.failed] == []
+    return sum(each.tried for each in figures)
+
+
+def test_whenever_the_power_goes_nothing_is_half(kind: Kind) -> None:
+    assert held([*power_cuts.power_cuts(kind, STATES)]) == STATES
+
+
+@pytest.mark.parametrize("kind", [EXT4, BTRFS], ids=lambda kind: kind.name)
+def test_also_if_store_and_environment_are_on_two_disks(kind: Kind) -> None:
+    acts = (scenes.INSTALL, scenes.UPGRADE)
+    assert held([*power_cuts.power_cuts(kind, 10, apart=True, acts=acts)]) == 10
+
+
+def test_without_sync_it_would_not_hold(kind: Kind) -> None:
+    """Else nothing of this would say anything."""
+    broken = power_cuts.broken_by("without sync", kind, 60)
+    assert broken == {"entry", "environment"}

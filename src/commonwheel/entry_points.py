@@ -1,0 +1,122 @@
+"""Entry points of a wheel that become scripts, and which names scripts may have.
+
+Follows https://packaging.python.org/en/latest/specifications/entry-points/
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from installer.utils import parse_entrypoints
+
+from commonwheel import member_names
+from commonwheel.errors import InvalidWheel
+from commonwheel.limits import exceeded
+from commonwheel.wheel_rules import WheelRule as Rule
+
+_FILE = "entry_points.txt"
+_OF_THE_ENVIRONMENT = re.compile(
+    r"(python|pypy)w?[0-9.]*[a-z]?(\.exe)?|(de)?activate(\.\w+)?|activate_this\.py"
+    r"|pyvenv\.cfg",
+    re.IGNORECASE,
+)
+"""What :mod:`venv` and virtualenv make, and what runs them.
+
+A longer name that begins so is somebody's program: argcomplete's is named
+``activate-global-python-argcomplete``.
+"""
+_SCRIPT_FOLDERS = frozenset({"bin", "scripts"})
+_MODULE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True)
+class EntryPointScript:
+    """A script that an installer generates for an entry point."""
+
+    name: str
+    module: str
+    attribute: str
+    gui: bool
+
+
+def read(path: Path, text: str, most: int) -> tuple[EntryPointScript, ...]:
+    """The scripts in the ``entry_points.txt`` of the wheel ``path``.
+
+    It may have at ``most`` as many lines.
+
+    :raises InvalidWheel: there is one that cannot be generated, or must not be
+    """
+    lines = text.count("\n")
+    if lines > most:
+        reason = exceeded("members", f"it has {lines:,} lines", most, lines)
+        raise InvalidWheel(path, Rule.MEMBERS_LIMIT, reason, _FILE)
+    try:
+        points = list(parse_entrypoints(text))
+    except (configparser.Error, AssertionError, AttributeError, ValueError) as error:
+        # the last but one is the second without assertions (`python -O`)
+        reason = str(error) or "a script is not NAME = MODULE:FUNCTION"
+        raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE) from error
+    for name, module, attribute, _ in points:
+        if not member_names.is_plain(name) or not member_names.is_portable(name):
+            reason = f"{name!r} cannot name a script"
+            raise InvalidWheel(path, Rule.SCRIPT_NAME, reason, _FILE)
+        if not module or not attribute:
+            reason = f"the script {name!r} needs a MODULE:FUNCTION"
+            raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE)
+    return tuple(
+        EntryPointScript(name, module, attribute, section == "gui")
+        for name, module, attribute, section in points
+    )
+
+
+def check_scripts(
+    path: Path,
+    generated: Iterable[str],
+    shipped: Iterable[str],
+    data: Iterable[str],
+) -> None:
+    """Check what would lie among an environment's scripts, and its data files.
+
+    ``generated`` are names of entry points, ``shipped`` the wheel's own scripts; one that
+    is both is generated only, as pip has it. ``data`` are paths below the environment.
+
+    :raises InvalidWheel: one would replace another, or a file of the environment
+    """
+    names = [*generated]
+    names += [name for name in dict.fromkeys(shipped) if name not in names]
+    own = list(_among_scripts(data))
+    for name in (*names, *own):
+        if _OF_THE_ENVIRONMENT.fullmatch(name):
+            reason = f"a script {name!r} would replace the environment's own"
+            raise InvalidWheel(path, Rule.SCRIPT_NAME, reason)
+    seen: dict[str, str] = {}
+    for name in (*names, *own):
+        folded = member_names.fold(name)
+        if folded in seen:
+            reason = f"the scripts {seen[folded]!r} and {name!r} would be one file"
+            raise InvalidWheel(path, Rule.SCRIPT_COLLISION, reason)
+        seen[folded] = name
+
+
+def check_data(path: Path, data: Iterable[str]) -> None:
+    """Check where the data files, paths below an environment, would lie.
+
+    :raises InvalidWheel: in a place that belongs to the environment itself
+    """
+    for name in data:
+        parts = member_names.fold(name).split("/")
+        if parts == ["pyvenv.cfg"] or _MODULE_FOLDERS.intersection(parts):
+            reason = "a data file in a place that belongs to the environment itself"
+            raise InvalidWheel(path, Rule.ENVIRONMENT_FILE, reason, name)
+
+
+def _among_scripts(data: Iterable[str]) -> Iterator[str]:
+    """The names of data files that would lie where scripts lie."""
+    for path in data:
+        folder, _, name = path.rpartition("/")
+        if member_names.fold(folder) in _SCRIPT_FOLDERS:
+            yield name
