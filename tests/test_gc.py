@@ -327,6 +327,12 @@ class TestLimits:
         assert collect(store, NOW).plan.runs == ()
         assert len(collect(store, Rules(older_than=2 * DAY)).plan.runs) == 1
 
+    def test_one_that_is_being_made_stays_for_a_day(self, store: Store) -> None:
+        link(store, make_environment(store.runs / "new"), "one")
+        assert collect(store, Rules(grace=0, older_than=0)).plan.runs == ()
+        os.utime(store.runs / "new", (0, 0))
+        assert len(collect(store, Rules(grace=0, older_than=0)).plan.runs) == 1
+
 
 class TestHowItIsDone:
     def test_a_preview_changes_nothing(

@@ -8,12 +8,14 @@ exit status is 1 if something was not held; what it was has been printed by then
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from endurance import crashes, crowd, fuzz, neighbours, power_cuts, refusals
@@ -30,6 +32,7 @@ class Arguments(argparse.Namespace):
 
     parts: list[str]
     quick: bool
+    results: Path | None
     wheels: list[Path]
     kept: Path | None
     write: Path | None
@@ -42,13 +45,17 @@ def main(given: Sequence[str] | None = None) -> int:
     unknown = sorted(set(asked.parts) - PARTS.keys())
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")
-    figures: list[Figure] = []
+    results = _read(asked.results)
     begin = time.monotonic()
     for name in asked.parts or PARTS:
         print(f"endurance: {name}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="endurance-") as made:
             os.chmod(made, 0o755)  # others are to look into it
-            figures += PARTS[name](asked, Path(made))
+            results[name] = list(PARTS[name](asked, Path(made)))
+        if asked.results is not None:
+            stored = {part: [asdict(f) for f in results[part]] for part in results}
+            asked.results.write_text(json.dumps(stored, indent=1), "utf-8")
+    figures = [figure for part in PARTS for figure in results.get(part, ())]
     said = table(figures)
     print(said)
     minutes = (time.monotonic() - begin) / 60
@@ -56,6 +63,14 @@ def main(given: Sequence[str] | None = None) -> int:
     if asked.write is not None:
         _write(asked.write, said)
     return int(any(each.failed for each in figures))
+
+
+def _read(path: Path | None) -> dict[str, list[Figure]]:
+    """The figures of parts that were run before."""
+    if path is None or not path.exists():
+        return {}
+    stored = json.loads(path.read_text("utf-8"))
+    return {part: [Figure(**each) for each in stored[part]] for part in stored}
 
 
 def _wheels(asked: Arguments, folder: Path) -> Iterable[Figure]:
@@ -125,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="DIR",
         help="real wheels, of which none must be refused wrongly",
+    )
+    parser.add_argument(
+        "--results", type=Path, help="a file of figures, to run part after part"
     )
     parser.add_argument("--kept", type=Path, help="results of --wheels, to go on from")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table there")

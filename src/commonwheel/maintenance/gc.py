@@ -257,9 +257,11 @@ def _old_runs(folder: Path, now: float, rules: Rules) -> Iterator[Path]:
         return
     for each in found:
         used = each / "used"
+        is_used = used.exists()
+        since = os.lstat(used if is_used else each).st_mtime
         # one that was never used is being made, or whoever made it was killed
-        since = os.lstat(used if used.exists() else each).st_mtime
-        if age(since, now) >= limit and each.is_dir() and not each.is_symlink():
+        least = limit if is_used else max(limit, DAY)
+        if age(since, now) >= least and each.is_dir() and not each.is_symlink():
             yield each
 
 
