@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -324,6 +325,28 @@ def test_but_not_if_somebody_else_has_changed_the_environment_since(
     settle(environment)
     assert files_in(root) == now
     assert not list(site.glob("_commonwheel/stage-*"))
+
+
+def test_nor_what_somebody_else_has_put_at_a_path_of_the_change_since(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    root = environment.scheme.data
+    install(environment, full(tmp_path, "1"))
+    for number in itertools.count(40):
+        assert killed(root, number, lambda: install(environment, full(tmp_path, "2")))
+        if (root / "bin/only-2").exists():
+            break
+        settle(environment)
+    time.sleep(0.05)  # steps of the clock of filesystems
+    for name in ("bin/own", "bin/only-2"):
+        (root / name).unlink(missing_ok=True)
+        write(root, {name: "of somebody else"})
+    settle(environment)
+    assert not list(site.glob("_commonwheel/stage-*"))
+    assert [p.name for p in site.glob("full-*.dist-info")] == ["full-1.dist-info"]
+    for name in ("bin/own", "bin/only-2"):
+        assert (root / name).read_text() == "of somebody else"
+    assert (root / "bin/same").read_bytes() != b""
 
 
 def test_what_a_killed_process_has_left_is_removed(

@@ -12,6 +12,7 @@ What can be foreseen is written down before the first path is touched.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from commonwheel import files
 
 _NAME = "journal"
 _ASIDE = ".old"
+_TICK = 10_000_000
+"""Nanoseconds, at least one step of the clock of filesystems."""
 _METADATA = ".dist-info"
 _Row = tuple[str, str, object]
 _Kept = dict[int, list[tuple[int, Path]]]
@@ -47,6 +50,8 @@ class Journal:
         """The ``.dist-info`` folders of each site-packages, and which ones they are."""
         self._published: set[int] = set()
         """The inodes of those that the change puts there."""
+        self._end = math.inf
+        """When the change came to its end, if another process has made it."""
 
     @classmethod
     def read(cls, stage: Path) -> Journal:
@@ -57,6 +62,8 @@ class Journal:
         :raises OSError: it cannot be read
         """
         found = cls(stage)
+        # what left the stage left it by then
+        found._end = os.stat(stage).st_mtime_ns + _TICK
         try:
             lines = found._file.read_text("ascii", "replace").splitlines()
         except FileNotFoundError:
@@ -181,7 +188,7 @@ class Journal:
     def _restore(self, path: str, kept: _Kept) -> None:
         """:raises FileNotFoundError: what was there is nowhere to be found"""
         was = self._was[path]
-        if _inode(path) == was:
+        if _inode(path) == was or self._is_anothers(path):
             return
         if was:
             source = _original(was, kept.get(self._numbers[path], []), path)
@@ -191,6 +198,15 @@ class Journal:
             files.move(source, Path(path))
         else:
             _take_away(path)
+
+    def _is_anothers(self, path: str) -> bool:
+        """Whether somebody else has put there what is at a path, after the change."""
+        if path.startswith(f"{self._stage.parent}{os.sep}"):
+            return False
+        try:
+            return os.lstat(path).st_ctime_ns > self._end
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _write(self, rows: list[_Row]) -> None:
         text = "".join(f"{json.dumps(row)}\n" for row in rows)
