@@ -118,7 +118,7 @@ def test_limits_can_be_raised_through_pip(
     answer = environment.install(path, check=False, variables=small)
     assert answer.returncode == 1
     assert "[ratio-limit]" in answer.stderr
-    assert 'COMMONWHEEL_WHEEL_LIMITS="ratio=' in answer.stderr
+    assert "into COMMONWHEEL_WHEEL_LIMITS" in answer.stderr
     wrong = {"COMMONWHEEL_WHEEL_LIMITS": "ratio=much"}
     answer = environment.install(path, check=False, variables=wrong)
     assert answer.returncode == 1

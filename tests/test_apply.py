@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -87,6 +88,7 @@ def a_removal(environment: Environment, store: Path) -> Act:
     return lambda: uninstall(environment, "full")
 
 
+_OF_A_CHANGE = re.compile("/(stage|done|rescued)-")
 OPERATIONS = [*(a_batch, an_upgrade, a_reinstallation, a_split, a_removal)]
 
 
@@ -128,7 +130,7 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
     return {
         (path, content)
         for path, (kind, _, content) in snapshot(root).items()
-        if kind != "folder" and "/stage-" not in path and "/done-" not in path
+        if kind != "folder" and not _OF_A_CHANGE.search(path)
     }
 
 
@@ -305,26 +307,71 @@ def make_scheme(root: Path) -> Scheme:
     return Scheme(site, site, root / "bin", root / "include", root)
 
 
-@pytest.mark.parametrize("change", ["installed", "removed", "replaced"])
-def test_but_not_if_somebody_else_has_changed_the_environment_since(
+def kill_before_the_old_is_removed(environment: Environment, tmp_path: Path) -> None:
+    """An upgrade, all of which is made known."""
+    root = environment.scheme.data
+    new = environment.sites[0] / "full-2.dist-info"
+    for number in itertools.count(40):
+        assert killed(root, number, lambda: install(environment, full(tmp_path, "2")))
+        if new.exists():
+            return
+        settle(environment)
+
+
+@pytest.mark.parametrize("change", ["uninstalled", "reinstalled", "amended"])
+def test_but_not_if_somebody_else_has_changed_what_it_is_about_since(
     environment: Environment, site: Path, tmp_path: Path, change: str
 ) -> None:
     root = environment.scheme.data
     install(environment, full(tmp_path, "1"))
-    install(environment, make_entry(tmp_path, "two", {"two.py": ""}))
-    for number in itertools.count(40):
-        assert killed(root, number, lambda: install(environment, full(tmp_path, "2")))
-        if not (site / "full-1.dist-info").exists():
-            break
-        settle(environment)
-    if change in ("removed", "replaced"):
-        shutil.rmtree(site / "two-1.0.dist-info")
-    if change in ("installed", "replaced"):
-        write(site / "two-2.0.dist-info", {"RECORD": ""})
+    kill_before_the_old_is_removed(environment, tmp_path)
+    if change != "amended":
+        shutil.rmtree(site / "full-2.dist-info")
+    if change != "uninstalled":
+        write(site / "full-2.dist-info", {"direct_url.json": "{}"})
     now = files_in(root)
     settle(environment)
     assert files_in(root) == now
+    (rescued,) = site.glob("_commonwheel/rescued-*")
+    assert list(rescued.rglob("METADATA"))
     assert not list(site.glob("_commonwheel/stage-*"))
+
+
+def test_whatever_else_was_installed_since_stays(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    install(environment, full(tmp_path, "1"), make_entry(tmp_path, "two", {"two.py": ""}))
+    before = files_in(environment.scheme.data)
+    kill_before_the_old_is_removed(environment, tmp_path)
+    write(site, {"three-1.dist-info/RECORD": "", "three.py": ""})
+    settle(environment)
+    assert {path for path, _ in files_in(environment.scheme.data) - before} == {
+        "lib/site-packages/three-1.dist-info/RECORD",
+        "lib/site-packages/three.py",
+    }
+    assert before <= files_in(environment.scheme.data)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_an_environment_that_was_moved_has_its_own_journal(
+    environment: Environment, tmp_path: Path, copied: bool
+) -> None:
+    root = environment.scheme.data
+    install(environment, full(tmp_path, "1"))
+    before = files_in(root)
+    kill_before_the_old_is_removed(environment, tmp_path)
+    stopped = files_in(root)
+    elsewhere = tmp_path / "elsewhere"
+    if copied:
+        shutil.copytree(root, elsewhere, symlinks=True)
+    else:
+        root.rename(elsewhere)
+    settle(replace(environment, scheme=make_scheme(elsewhere)))
+    if copied:
+        assert files_in(root) == stopped
+        assert list(elsewhere.glob("lib/site-packages/_commonwheel/rescued-*"))
+    else:
+        assert files_in(elsewhere) == before
 
 
 def test_nor_what_somebody_else_has_put_at_a_path_of_the_change_since(

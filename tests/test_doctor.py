@@ -125,6 +125,23 @@ def test_a_distribution_that_is_linked_but_not_installed(linked: Environment) ->
     assert "not listed as installed" in only(examine(linked)).problem
 
 
+def test_a_distribution_that_is_listed_and_not_linked(linked: Environment) -> None:
+    """So pip leaves it if it is killed while it uninstalls."""
+    site = linked.scheme.purelib
+    (site / "_commonwheel/links/two.link").unlink()
+    (site / "_commonwheel/view/two.py").unlink()
+    found = [each for each in examine(linked) if "listed as installed" in each.problem]
+    assert "two" in only(found).problem
+
+
+@pytest.mark.parametrize("name", ["stage-x", "rescued-x"])
+def test_what_a_killed_command_has_left(linked: Environment, name: str) -> None:
+    (linked.scheme.purelib / "_commonwheel" / name).mkdir()
+    found = only(examine(linked))
+    assert "was killed" in found.problem
+    assert found.mend.startswith(f"commonwheel repair {linked.scheme.data}")
+
+
 def test_a_manifest_that_was_installed_over(linked: Environment) -> None:
     record = linked.scheme.purelib / "two-1.0.dist-info/RECORD"
     record.write_text("two.py,,\ntwo-1.0.dist-info/RECORD,,\n")

@@ -21,7 +21,7 @@ def test_those_that_are_not_named_are_the_usual_ones() -> None:
     "text",
     [
         *("x", "ratio", "ratio=", "ratio=0", "ratio=-1", "ratio=1.5", "ratio=1_0"),
-        *("ratio=\u0661", "ratio=1;size=2", "ratio=1,ratio=2", "Ratio=1", "ratio = 1"),
+        *("ratio=\u0661", "ratio=1;size=2", "ratio=1,ratio=2", "Ratio=1", "ratio = x"),
         "ratio=" + 5000 * "9",
     ],
 )

@@ -103,13 +103,14 @@ def test_what_goes_is_not_told_of(environment: Environment, make: Make) -> None:
     assert done.plan.overridden == ()
 
 
-def test_files_of_each_environment_are_not_told_of(
-    environment: Environment, make: Make
-) -> None:
-    """Bytecode is made of what is there; scripts and data are beside site-packages."""
+def test_data_of_another_one_is_told_of(environment: Environment, make: Make) -> None:
+    """Bytecode is not, which is made of what is there; headers have folders each."""
     one = make("one", {"one.py": ""}, data={"share/same": "1"}, headers={"h": "1"})
     two = make("two", {"two.py": ""}, data={"share/same": "2"}, headers={"h": "2"})
-    assert install(environment, one, two).plan.overridden == ()
+    path = str(environment.scheme.data / "share/same")
+    for entries in ((one, two), (two,)):
+        told = install(environment, *entries).plan.overridden
+        assert told == ((path, "one", "two"),) if len(entries) == 2 else not told
 
 
 def test_a_plain_folder_has_owners_too(environment: Environment, make: Make) -> None:
@@ -130,3 +131,20 @@ def test_an_unreadable_record_of_another_is_no_reason_to_fail(
     done = install(environment, make("two", {"s/a.py": "2", "s/b.py": "2"}))
     assert ("s/b.py", "copied", "two") in done.plan.overridden
     assert (site / "s/a.py").read_text() == "2"
+
+
+def test_a_script_of_another_one_or_of_nobody_is_told_of(
+    environment: Environment, site: Path, make: Make
+) -> None:
+    scripts = environment.scheme.scripts
+    write(scripts, {"own": "somebody's", "same": ""})
+    install(environment, make("one", {"one.py": ""}, scripts={"tool": "one:main"}))
+    two = make("two", {"two.py": ""}, scripts={"tool": "two:main", "own": "two:main"})
+    done = install(environment, two, mode=LINKED)
+    assert set(done.plan.overridden) == {
+        (str(scripts / "own"), "", "two"),
+        (str(scripts / "tool"), "one", "two"),
+    }
+    assert any("of no distribution" in line for line in done.remarks())
+    # again, what it replaces is its own
+    assert install(environment, two, mode=LINKED).plan.overridden == ()

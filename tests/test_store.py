@@ -7,7 +7,6 @@ import functools
 import importlib.util
 import itertools
 import marshal
-import multiprocessing
 import os
 import shutil
 import stat
@@ -295,20 +294,27 @@ def test_a_wheel_that_changes_meanwhile_is_refused(
     assert leftovers(store) == []
 
 
-def _add(root: str, path: str, barrier: object) -> str:
-    barrier.wait()  # type: ignore[attr-defined]
-    entry = Store(Path(root)).add(Path(path), Compiler(Path(sys.executable), CACHE_TAG))
-    return str(entry.root)
-
-
 def test_processes_at_once_make_one_entry(store: Store, path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    with context.Manager() as manager, context.Pool(3) as pool:
-        barrier = manager.Barrier(3)
-        arguments = [(str(store.root), str(path), barrier)] * 3
-        assert len(set(pool.starmap(_add, arguments))) == 1
+    waiting, gate = os.pipe()
+    children = [_fork_to_add(store.root, path, waiting, gate) for _ in range(3)]
+    os.close(waiting)
+    os.close(gate)  # all at once
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     assert len(os.listdir(store.root / "entries")) == 1
     assert os.listdir(store.root / "tmp") == []
+
+
+def _fork_to_add(root: Path, path: Path, waiting: int, gate: int) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(gate)
+            os.read(waiting, 1)
+            Store(root).add(path, Compiler(Path(sys.executable), CACHE_TAG))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -310,7 +310,7 @@ def test_the_command(
     assert main(["verify", str(store.root)]) == 0
     out, err = capsys.readouterr()
     assert not out
-    assert err.startswith(f"{store.root}: 1 entries, ")
+    assert err.startswith(f"{store.root}: 1 entry, ")
     assert err.endswith("verified; nothing is wrong\n")
     overwrite(entry.tree / "one/table.txt", "3 2 1")
     assert main(["verify", "--store", str(store.root)]) == 1

@@ -85,6 +85,9 @@ RIGHT = {
     "streamed, figures in front too": archive(
         [TEXT.but(flags=STREAMED, descriptor=descriptor(TEXT)), RAW]
     ),
+    "streamed, its size in front too": archive(
+        [streamed(TEXT).but(local={"crc": 0, "packed": 0}), RAW]
+    ),
     "stored, figures in front and behind": archive(
         [RAW.but(flags=STREAMED, descriptor=descriptor(RAW)), TEXT]
     ),

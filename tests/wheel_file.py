@@ -7,9 +7,7 @@ one is an argument each. The builder knows nothing of the code under test.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -78,9 +76,13 @@ def hash_and_size(content: bytes, algorithm: str = "sha256") -> tuple[str, str]:
 
 
 def render(rows: Rows) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    return "".join(",".join(map(_quoted, row)) + "\n" for row in rows)
+
+
+def _quoted(text: str) -> str:
+    """A value, whatever is in it: `csv` of Python 3.10 refuses to write NUL."""
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if set(text) & set(',"\r\n\0') else text
 
 
 def _member(name: str, executable: bool) -> zipfile.ZipInfo:

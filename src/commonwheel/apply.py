@@ -31,14 +31,20 @@ _LOCK = "lock"
 _STAGE = os.path.basename(manifest.ASIDE)
 _DONE = "done-"
 _RESCUED = "rescued-"
+_SAID = (
+    "a command that changed this environment was killed, and what it has done cannot be"
+    " taken back, because it was changed or copied since: what was there before is in {}"
+)
 
 
 @contextmanager
 def changing(
     environment: Environment,
     patience: Patience = Patience(),  # noqa: B008  frozen
-) -> Iterator[None]:
+) -> Iterator[tuple[str, ...]]:
     """While this lasts, nobody else changes ``environment``.
+
+    Yields what a person should be told of the one that was stopped before.
 
     To be held from planning on: a plan is good for the environment that it has seen.
 
@@ -54,9 +60,8 @@ def changing(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
-            for each in environment.sites:
-                _sweep(each / manifest.FOLDER)
-            yield
+            folders = [each / manifest.FOLDER for each in environment.sites]
+            yield tuple(line for each in folders for line in _sweep(each))
         finally:
             _leave_nothing(folder, lock, missing)
             lock.release()
@@ -77,30 +82,33 @@ def _stages(folder: Path) -> list[Path]:
 def settle(
     environment: Environment,
     patience: Patience = Patience(),  # noqa: B008  frozen
-) -> None:
+) -> tuple[str, ...]:
     """Take back what a process that was killed has done, as the next change would.
 
-    To be called before something is planned that holds for longer than a change.
+    To be called before something is planned that holds for longer than a change. Returns
+    what a person should be told.
 
     :raises EnvironmentBusy: somebody else changed it all the time
     :raises ApplyFailed: the environment cannot be read or written
     """
     if was_stopped(environment):
-        with changing(environment, patience):
-            pass
+        with changing(environment, patience) as said:
+            return said
+    return ()
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path) -> Iterator[str]:
     """Take back what a process that was stopped has done; the lock says that it is gone.
 
-    Not if somebody else has changed the environment since: what was there before that
-    process came is then not what is wanted any more.
+    Not if somebody else has changed since what that was about: what was there before is
+    then not what is wanted any more. It is kept, not put back.
     """
     for stage in _stages(folder):
         if stage.name.startswith(_STAGE):
             journal = Journal.read(stage)
-            if journal.is_of_now() and not journal.take_back():
-                _rescue(stage)
+            is_back = journal.is_of_now() and journal.take_back()
+            if not is_back and journal.has_kept():
+                yield _SAID.format(_rescue(stage))
                 continue
         files.remove_tree(stage)
 
@@ -143,7 +151,10 @@ class Applied:
                 yield f"{each.name} is installed as real files: {each.reason}"
             yield from (f"{each.name}: {remark}" for remark in each.remarks)
         for path, earlier, later in self.plan.overridden:
-            yield f"{path} is in {earlier} and in {later}; the latter's is used"
+            if earlier:
+                yield f"{path} is in {earlier} and in {later}; the latter's is used"
+            else:
+                yield f"{path}, which is of no distribution, is replaced by {later}'s"
 
 
 def apply(plan: Plan) -> Applied:
@@ -167,7 +178,8 @@ def apply(plan: Plan) -> Applied:
         views = [each / manifest.VIEW for each in dict.fromkeys(touched)]
         gone = [path for removal in plan.removals for path in removal.paths]
         journal.begin(dict.fromkeys(touched), _paths(plan), gone, views)
-        journal.will_publish(_write_aside(plan, change))
+        _write_aside(plan, change)
+        journal.will_put(change.aside())
         _bring_to_disk(plan, journal, touched[0])
         _make_importable(plan, change)
         _make_known(plan, change)
@@ -190,6 +202,7 @@ def write(written: Iterable[RealFile], environment: Environment) -> None:
         journal.begin(environment.sites, [each.path for each in written], (), ())
         for each in written:
             change.write_aside(each)
+        journal.will_put(change.aside())
         files.sync_filesystem(site)
         for each in written:
             change.put(each.path)
@@ -215,8 +228,8 @@ def _paths(plan: Plan) -> Iterator[Path]:
         yield from removal.paths
 
 
-def _write_aside(plan: Plan, change: Change) -> list[Path]:
-    """Write all contents where nobody looks for them; returns the metadata folders."""
+def _write_aside(plan: Plan, change: Change) -> None:
+    """Write all contents where nobody looks for them."""
     for file in (*plan.runtime, *plan.records):
         change.write_aside(file)
     for site, split in plan.splits:
@@ -228,7 +241,7 @@ def _write_aside(plan: Plan, change: Change) -> list[Path]:
             change.write_link_aside(each.site, link)
         change.write_files_aside(each)
         change.note(each)
-    return [change.write_metadata_aside(each) for each in plan.installations]
+        change.write_metadata_aside(each)
 
 
 def _bring_to_disk(plan: Plan, journal: Journal, site: Path) -> None:

@@ -81,7 +81,7 @@ class Change:
         self._write(file, staged, mode)
         self._aside[file.path] = staged
 
-    def write_metadata_aside(self, installation: Installation) -> Path:
+    def write_metadata_aside(self, installation: Installation) -> None:
         """Write a ``.dist-info`` folder; it is there when it is :meth:`put`."""
         share: Callable[[Path, Path], object] = self._link_or_copy
         if installation.mode is not LinkMode.MANIFEST:
@@ -98,7 +98,15 @@ class Change:
         for name, content in installation.written:
             (staged / name).write_bytes(content)
         self._aside[installation.dist_info] = staged
-        return staged
+
+    def aside(self) -> dict[Path, Path]:
+        """What was written aside, by the places that it is for."""
+        single = {
+            path: staged
+            for path, staged in self._aside.items()
+            if self._tops.get(path.parent) is None
+        }
+        return {**single, **self._trees}
 
     def put(self, path: Path) -> None:
         """Put what was written aside for ``path`` there, unless that was done."""

@@ -131,16 +131,17 @@ def link_entries(
             )
         )
 
-    with store.in_use(), changing(environment, store.patience):
+    with store.in_use(), changing(environment, store.patience) as said:
         if not environment.plain:  # its files are its own, and need no entry
             held = {each.entry.root: each.mode for each in requests}
             store.remember_environment(environment, held)
         try:
-            return carry_out(requests)
+            done = carry_out(requests)
         except NoSymbolicLinks as error:
             done = carry_out([_as_real_files(each) for each in requests])
-            said = f"no symbolic links on its filesystem ({error.reason}): real files"
-            return replace(done, fallbacks=(said, *done.fallbacks))
+            why = f"no symbolic links on its filesystem ({error.reason}): real files"
+            done = replace(done, fallbacks=(why, *done.fallbacks))
+    return replace(done, fallbacks=(*said, *done.fallbacks))
 
 
 def uninstall(
@@ -156,8 +157,9 @@ def uninstall(
     :raises EnvironmentBusy: somebody else changed it all the time
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
-    with changing(environment, patience):
-        return apply(plan_removal(names, environment))
+    with changing(environment, patience) as said:
+        done = apply(plan_removal(names, environment))
+    return replace(done, fallbacks=(*said, *done.fallbacks))
 
 
 def of_entry(entry: Entry, links: LinkChoice) -> Request:

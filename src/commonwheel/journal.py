@@ -6,16 +6,16 @@ the process that made it, or, if that was killed, the next one. Nothing is said 
 was done: each path is looked at, and what was there is found again by its inode, at its
 place or in the stage. So it can be done at any point, and twice.
 
-What can be foreseen is written down before the first path is touched.
+What can be foreseen is written down before the first path is touched. Paths are relative
+to the stage's site-packages, which may be moved before somebody goes back.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from commonwheel import files
 
 _NAME = "journal"
 _ASIDE = ".old"
-_TICK = 10_000_000
-"""Nanoseconds, at least one step of the clock of filesystems."""
 _METADATA = ".dist-info"
 _Row = tuple[str, str, object]
 _Kept = dict[int, list[tuple[int, Path]]]
@@ -37,21 +35,23 @@ class Journal:
         """``stage``: an empty folder, or one that another process has left."""
         self._stage = stage
         self._file = stage / _NAME
+        self._site = str(stage.parent.parent)
+        self._own = os.path.join(stage.parent, "")
         self._was: dict[str, int] = {}
         """What was at a path: its inode, or 0 for nothing."""
         self._numbers: dict[str, int] = {}
         """Of the paths, in their order; names in the stage begin with them."""
         self._names = 0
+        self._put: dict[str, str] = {}
+        """What the change puts at a path, so that it is known again."""
         self._made: dict[str, None] = {}
         """Folders that were not there."""
         self._emptied: dict[str, int] = {}
         """Folders that may go with what is in them: their permission bits."""
-        self._metadata: dict[str, dict[str, str]] = {}
-        """The ``.dist-info`` folders of each site-packages, and which ones they are."""
-        self._published: set[int] = set()
-        """The inodes of those that the change puts there."""
-        self._end = math.inf
-        """When the change came to its end, if another process has made it."""
+        self._owners: dict[str, int] = {}
+        """``.dist-info`` folders that something is changed in: their inodes."""
+        self._stage_then = 0
+        self._is_mine = True
 
     @classmethod
     def read(cls, stage: Path) -> Journal:
@@ -62,15 +62,15 @@ class Journal:
         :raises OSError: it cannot be read
         """
         found = cls(stage)
-        # what left the stage left it by then
-        found._end = os.stat(stage).st_mtime_ns + _TICK
+        found._is_mine = False
         try:
             lines = found._file.read_text("ascii", "replace").splitlines()
         except FileNotFoundError:
             return found
         for line in lines:
             try:
-                found._take(*json.loads(line))
+                kind, at, value = json.loads(line)
+                found._take(kind, os.path.normpath(f"{found._site}/{at}"), value)
             except (ValueError, TypeError):
                 break
         return found
@@ -88,14 +88,16 @@ class Journal:
         ``views`` a link may be in the way of a folder: what lies behind it is not looked
         at, because the link itself is put back.
 
-        :raises OSError: the stage cannot be written, or a folder cannot be read
+        :raises OSError: the stage cannot be written
         """
         sites = tuple(sites)
-        rows: list[_Row] = [("before", str(s), _metadata_folders(s)) for s in sites]
+        rows: list[_Row] = [("stage", self._site, _inode(str(self._stage)))]
         tops = tuple(os.path.join(view, "") for view in views)
         links: dict[str, bool] = {}
         for path in dict.fromkeys(map(str, paths)):
             rows += _foreseen(path, tops, links)
+        owners = dict.fromkeys(os.path.dirname(path) for _, path, _ in rows)
+        rows += [("owner", o, _inode(o)) for o in owners if o.endswith(_METADATA)]
         stops = {str(each) for site in sites for each in (site, *site.parents)}
         rows += _may_go({str(path.parent) for path in emptied}, stops)
         self._write(rows)
@@ -126,12 +128,13 @@ class Journal:
         if str(folder) not in self._emptied:
             self._write([("emptied", str(folder), _mode(str(folder)))])
 
-    def will_publish(self, folders: Iterable[Path]) -> None:
-        """To be called before metadata is put at its place, of which this is the stage's.
+    def will_put(self, staged: Mapping[Path, Path]) -> None:
+        """To be called before anything is put at its place: what, by the places.
 
-        Other metadata that was not there before was put there by somebody else, since.
+        What is found there later and is something else was put there by somebody else.
         """
-        self._write([("published", each.name, _inode(str(each))) for each in folders])
+        rows = [("put", str(a), _identity(str(each), a)) for a, each in staged.items()]
+        self._write(rows)
 
     def keep(self) -> None:
         """Wait until the journal is on the disk.
@@ -142,27 +145,39 @@ class Journal:
             os.fsync(file.fileno())
 
     def is_of_now(self) -> bool:
-        """Whether nobody else has installed or removed anything since.
+        """Whether nobody else has changed since what this is about.
 
-        Metadata that is there was there before, or is of this change; and what was
-        there before is there, or in the stage.
+        Of each distribution that is touched the metadata is what was there before, or
+        what the change puts there; and neither of them is gone.
 
-        :raises OSError: a folder cannot be read
+        :raises OSError: the stage cannot be read
         """
+        if self._stage_then not in (0, _inode(str(self._stage))):
+            return False  # a copy, whose inodes say nothing
         with os.scandir(self._stage) as found:
             aside = {each.inode() for each in found}
-        amended = {os.path.dirname(path) for path in self._was}
-        for site, before in self._metadata.items():
-            now = _metadata_folders(Path(site))
-            for name in before.keys() | now.keys():
-                is_amended = os.path.join(site, name) in amended
-                if name in before and _is_same(before[name], now.get(name), is_amended):
-                    continue
-                if name in now and _inode_of(now[name]) not in self._published:
-                    return False
-                if name in before and _inode_of(before[name]) not in aside:
-                    return False
+        touched = [path for path in self._was if path.endswith(_METADATA)]
+        for path in dict.fromkeys((*self._owners, *touched)):
+            was = self._was[path] if path in self._was else self._owners[path]
+            put = int(self._put.get(path, "0").partition(":")[0])
+            now = _inode(path)
+            is_put = _identity(path, Path(path)) == self._put.get(path)
+            if now not in (0, was) and not is_put:
+                return False
+            if not {was, put} <= {0, now} | aside:
+                return False
         return True
+
+    def has_kept(self) -> bool:
+        """Whether something lies in the stage that was at a place before.
+
+        :raises OSError: the stage cannot be read
+        """
+        if self._stage_then not in (0, _inode(str(self._stage))):
+            return True
+        before = {was for was in self._was.values() if was}
+        with os.scandir(self._stage) as found:
+            return any(e.name.endswith(_ASIDE) or e.inode() in before for e in found)
 
     def take_back(self) -> bool:
         """Make everything as it was; whether that could be done. Ctrl-C waits."""
@@ -186,47 +201,68 @@ class Journal:
                     known.append((_inode(each.path), Path(each.path)))
 
     def _restore(self, path: str, kept: _Kept) -> None:
-        """:raises FileNotFoundError: what was there is nowhere to be found"""
-        was = self._was[path]
-        if _inode(path) == was or self._is_anothers(path):
+        was, now = self._was[path], _inode(path)
+        if now == was or (now and not self._has_put(path)):
             return
-        if was:
-            source = _original(was, kept.get(self._numbers[path], []), path)
-            if os.path.lexists(path) and files.exchange(source, Path(path)):
-                return
-            _take_away(path)
-            files.move(source, Path(path))
-        else:
-            _take_away(path)
+        if not was:
+            self._take_away(path)
+            return
+        source = _original(was, kept.get(self._numbers[path], []))
+        if source is None:
+            return  # it was never put aside; somebody else has taken it away
+        if now and files.exchange(source, Path(path)):
+            return
+        self._take_away(path)
+        files.move(source, Path(path))
 
-    def _is_anothers(self, path: str) -> bool:
-        """Whether somebody else has put there what is at a path, after the change."""
-        if path.startswith(f"{self._stage.parent}{os.sep}"):
-            return False
-        try:
-            return os.lstat(path).st_ctime_ns > self._end
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+    def _take_away(self, path: str) -> None:
+        """In one step, into the stage: else it would seem to be gone by somebody else."""
+        if os.path.lexists(path):
+            files.move(Path(path), self._stage / f"gone-{os.urandom(8).hex()}")
 
-    def _write(self, rows: list[_Row]) -> None:
-        text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    def _has_put(self, path: str) -> bool:
+        """Whether what is at a path is there by this change."""
+        if self._is_mine or path.startswith(self._own):
+            return True
+        right, found = self._put.get(path, ""), _identity(path, Path(path))
+        if right and os.lstat(path).st_dev != os.lstat(self._stage).st_dev:
+            # it had to be copied there
+            right, found = (each.partition(":")[2] for each in (right, found))
+        return found == right
+
+    def _write(self, rows: Iterable[_Row]) -> None:
+        rows = list(rows)
+        text = "".join(
+            f"{json.dumps((kind, self._relative(at), value))}\n"
+            for kind, at, value in rows
+        )
         with open(self._file, "a", encoding="ascii") as file:
             file.write(text)
         for row in rows:
             self._take(*row)
 
+    def _relative(self, path: str) -> str:
+        if path.startswith(f"{self._site}{os.sep}"):
+            return path[len(self._site) + 1 :]
+        return os.path.relpath(path, self._site)
+
     def _take(self, kind: str, at: str, value: object) -> None:
+        if kind == "put":
+            self._put[at] = str(value)
+            return
+        if not isinstance(value, int):
+            raise ValueError(value)
         if kind == "path":
             self._numbers.setdefault(at, len(self._numbers))
-            self._was.setdefault(at, _number(value))
+            self._was.setdefault(at, value)
         elif kind == "made":
             self._made.setdefault(at)
         elif kind == "emptied":
-            self._emptied.setdefault(at, _number(value))
-        elif kind == "published":
-            self._published.add(_number(value))
-        elif kind == "before" and isinstance(value, dict):
-            self._metadata[at] = {str(name): str(value[name]) for name in value}
+            self._emptied.setdefault(at, value)
+        elif kind == "owner":
+            self._owners[at] = value
+        elif kind == "stage":
+            self._stage_then = value
         else:
             raise ValueError(kind)
 
@@ -259,32 +295,7 @@ def _may_go(folders: Iterable[str], stops: Iterable[str]) -> Iterator[_Row]:
                 yield "emptied", folder, _mode(folder)
 
 
-def _metadata_folders(site: Path) -> dict[str, str]:
-    """The ``.dist-info`` folders in a site-packages folder, and which ones they are.
-
-    ``INODE:MTIME``, because the inode of what was removed is soon used again.
-    """
-    try:
-        with os.scandir(site) as found:
-            there = [each for each in found if each.name.endswith(_METADATA)]
-    except FileNotFoundError:
-        return {}
-    states = {each.name: each.stat(follow_symlinks=False) for each in there}
-    return {name: f"{each.st_ino}:{each.st_mtime_ns}" for name, each in states.items()}
-
-
-def _is_same(before: str, now: str | None, is_amended: bool) -> bool:
-    """Whether a ``.dist-info`` folder is the one that was there, amended or not."""
-    if now is None or not is_amended:
-        return now == before
-    return _inode_of(now) == _inode_of(before)
-
-
-def _inode_of(folder: str) -> int:
-    return int(folder.partition(":")[0])
-
-
-def _original(was: int, kept: Iterable[tuple[int, Path]], path: str) -> Path:
+def _original(was: int, kept: Iterable[tuple[int, Path]]) -> Path | None:
     """What was at a path, of what lies in the stage under its number.
 
     It has another inode if it had to be copied there, or came from a lower layer of an
@@ -293,9 +304,7 @@ def _original(was: int, kept: Iterable[tuple[int, Path]], path: str) -> Path:
     found = sorted(kept, key=lambda each: int(each[1].name.split(".")[1]))
     same = [each for inode, each in found if inode == was]
     aside = [each for _, each in found if each.name.endswith(_ASIDE)]
-    for each in (*same, *aside, *(each for _, each in found)):
-        return each
-    raise FileNotFoundError(path)
+    return next(iter((*same, *aside, *(each for _, each in found))), None)
 
 
 def _persist(act: Callable[[], object]) -> bool:
@@ -308,11 +317,6 @@ def _persist(act: Callable[[], object]) -> bool:
         except OSError:
             return False
         return True
-
-
-def _take_away(path: str) -> None:
-    if os.path.lexists(path):
-        files.remove(Path(path))
 
 
 def _remove_if_empty(folder: str) -> None:
@@ -336,11 +340,21 @@ def _inode(path: str) -> int:
         return 0
 
 
+def _identity(path: str, place: Path) -> str:
+    """What is there, so that it is known again at ``place``: its inode and more.
+
+    An inode is soon used again, and a file that was edited is somebody else's. So is
+    metadata; in other folders something may be written for other reasons (bytecode).
+    """
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if stat.S_ISDIR(status.st_mode):
+        time = f":{status.st_mtime_ns}" if place.suffix == _METADATA else ""
+        return f"{status.st_ino}{time}"
+    return f"{status.st_ino}:{status.st_mtime_ns}:{status.st_size}"
+
+
 def _mode(folder: str) -> int:
     return stat.S_IMODE(os.lstat(folder).st_mode)
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise ValueError(value)
-    return value

@@ -34,6 +34,7 @@ def parse(text: str) -> Limits:
     """
     known = [field.name for field in fields(Limits)]
     values: dict[str, int] = {}
+    text = re.sub(r"\s*=\s*", "=", text)
     for part in re.split(r"[,\s]+", text.strip(", \t\n")):
         name, _, value = part.partition("=")
         if not part:
@@ -43,7 +44,7 @@ def parse(text: str) -> Limits:
         if name in values:
             raise ValueError(f"it sets {name} twice")
         if not re.fullmatch(r"[0-9]{1,18}", value) or not int(value):
-            raise ValueError(f"{name} needs a number from 1 on, not {value!r}")
+            raise ValueError(f"{name} needs a number of 1 to 18 digits, not {value!r}")
         values[name] = int(value)
     return Limits(**values)
 
@@ -52,5 +53,5 @@ def exceeded(name: str, figure: str, limit: int, needed: int) -> str:
     """Says that ``figure`` is beyond the limit ``name``, and how to raise that."""
     return (
         f"{figure}, more than the limit of {limit:,};"
-        f' if you trust it, set {VARIABLE}="{name}={needed}"'
+        f" if you trust it, put {name}={needed} into {VARIABLE}"
     )

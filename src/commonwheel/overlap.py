@@ -44,6 +44,47 @@ def of_real_files(
         yield from ((path, owners[path], name) for path, name in there if path in owners)
 
 
+def of_other_files(
+    installations: Sequence[Installation],
+    removals: Sequence[Removal],
+    environment: Environment,
+) -> Iterator[tuple[str, str, str]]:
+    """Scripts, headers and data that something else is in the place of.
+
+    Its path, who has it now (nobody: ""), who will have it.
+
+    :raises OSError: it cannot be read
+    """
+    replaced = {path for removal in removals for path in removal.paths}
+    gone = {removal.name for removal in removals}
+    owners: dict[Path, dict[str, str]] = {}
+    planned: dict[Path, tuple[str, RealFile]] = {}
+    for each in installations:
+        site = os.path.join(each.site, "")
+        for file in each.files:
+            path = Path(os.path.realpath(file.path.parent), file.path.name)
+            if str(file.path).startswith(site):
+                continue
+            earlier = planned.get(path)
+            planned[path] = (each.name, file)
+            if earlier is not None and _content(earlier[1]) != _content(file):
+                yield str(file.path), earlier[0], each.name
+            elif path.is_file() and path not in replaced:
+                if path.read_bytes() == _content(file):
+                    continue
+                if each.site not in owners:
+                    owners[each.site] = _owners(each.site, gone)
+                row = os.path.relpath(file.path, each.site).replace(os.sep, "/")
+                yield str(file.path), owners[each.site].get(row, ""), each.name
+
+
+def _content(file: RealFile) -> bytes:
+    if file.content is not None:
+        return file.content
+    assert file.source is not None
+    return file.source.read_bytes()
+
+
 def _among(installations: Sequence[Installation]) -> Iterator[tuple[str, str, str]]:
     planned: dict[Path, tuple[str, Path]] = {}
     for each in installations:

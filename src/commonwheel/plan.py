@@ -115,6 +115,7 @@ def plan_links(
         overridden=(
             *(each for view in views.values() for each in view.overridden),
             *overlap.of_real_files(installations, removals, environment),
+            *overlap.of_other_files(installations, removals, environment),
         ),
     )
 

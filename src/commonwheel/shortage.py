@@ -58,7 +58,7 @@ def way_out(error: OSError, place: str | None = None) -> str:
     if error.errno == errno.EDQUOT:
         return f"the quota on {mount_point(place)} is used up; {_REMOVE}"
     if error.errno == errno.EROFS:
-        return f"the filesystem at {mount_point(place)} is read-only"
+        return f"the filesystem at {_read_only_from(place)} is read-only"
     return ""
 
 
@@ -79,6 +79,26 @@ def _make_room(place: str) -> str:
         if found.f_favail * found.f_blocks < found.f_bavail * found.f_files:
             what = "inodes"
     return f"the filesystem at {place} has no {what} left; {_REMOVE}"
+
+
+def _read_only_from(path: str) -> str:
+    """The outermost folder above ``path`` that is read-only as it is.
+
+    A bind mount of the same filesystem is no mount point that could be seen.
+    """
+    found = os.path.realpath(path)
+    while os.path.dirname(found) != found and _is_read_only(os.path.dirname(found)):
+        found = os.path.dirname(found)
+    return found
+
+
+def _is_read_only(folder: str) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:
+        return True  # it is not there, so what is above it counts
+    except (OSError, AttributeError):
+        return False
 
 
 def mount_point(path: str) -> str:

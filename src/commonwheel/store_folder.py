@@ -304,7 +304,7 @@ class StoreFolder:
         try:
             yield
         except OSError as error:
-            raise InvalidStore(self.root, explain(error)) from error
+            raise InvalidStore(self.root, explain(error, self.root)) from error
 
     def _prepare(self) -> None:
         """Make the store's folders, private to the user, or for a team.

@@ -189,6 +189,7 @@ class ZipArchive:
 
     def _read_local_headers(self, listed: list[_Listed], end: int) -> tuple[Packed, ...]:
         """All members; they lie one after the other, up to ``end``."""
+        self._check_names(listed)
         order = sorted(range(len(listed)), key=lambda index: listed[index].begin)
         members: dict[int, Packed] = {}
         expected = 0
@@ -209,14 +210,17 @@ class ZipArchive:
             self._refuse(Rule.OVERLAP, f"{-size:,} bytes {where} belong to another", name)
         self._refuse(Rule.GAP, f"{size:,} bytes {where} belong to nothing", name)
 
+    def _check_names(self, listed: list[_Listed]) -> None:
+        limit = self._limits.path
+        longest = max((each.name for each in listed), key=len, default=b"")
+        if len(longest) > limit:
+            figure = f"its name has {len(longest):,} bytes"
+            reason = exceeded("path", figure, limit, len(longest))
+            self._refuse(Rule.PATH_LIMIT, reason, _shown(longest)[:64] + "...")
+
     def _decode(self, listed: _Listed) -> str:
         """A member's name (4.4.4, bit 11; appendix D)."""
-        limit = self._limits.path
         shown = _shown(listed.name)
-        if len(listed.name) > limit:
-            figure = f"its name has {len(listed.name):,} bytes"
-            reason = exceeded("path", figure, limit, len(listed.name))
-            self._refuse(Rule.PATH_LIMIT, reason, shown[:64] + "...")
         try:
             return listed.name.decode("utf-8" if listed.flags & _UTF8 else "ascii")
         except UnicodeDecodeError:
@@ -259,12 +263,16 @@ class ZipArchive:
         """That the local header (4.3.7) says what the central folder says."""
         _, needed, flags, method, _, _, crc, packed, size, _, _ = _LOCAL.unpack(header)
         size, packed = self._widen_local(size, packed, extra, name)
-        own = (own_name, flags, method, crc, packed, size)
-        right = (listed.name, listed.flags, listed.method)
-        figures = (listed.crc, listed.packed, listed.size)
-        # of what was deflated into a stream, they stand behind the data
-        is_streamed = flags & _DESCRIPTOR and method == _DEFLATED
-        if own != (*right, *figures) and not (is_streamed and own == (*right, 0, 0, 0)):
+        kind = (own_name, flags, method) == (listed.name, listed.flags, listed.method)
+        right = (listed.crc, listed.packed, listed.size)
+        # of what was deflated into a stream, they stand behind the data, and are 0 here
+        # as far as they were not known
+        is_streamed = bool(flags & _DESCRIPTOR and method == _DEFLATED)
+        is_right = all(
+            own == figure or (is_streamed and own == 0)
+            for own, figure in zip((crc, packed, size), right, strict=True)
+        )
+        if not kind or not is_right:
             reason = "its local header is not what the central folder says"
             self._refuse(Rule.LOCAL_HEADER, reason, name)
         if needed > NEWEST:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel import manifest, record, runtime
+from commonwheel import linkage, manifest, record, runtime
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
@@ -58,6 +58,10 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     if any(site.glob(f"{manifest.ASIDE}*")):
         reason = f"a command that changed {site} was killed, or is still at it"
         yield Finding(reason, mend)
+    for path in sorted(site.glob(f"{manifest.FOLDER}/rescued-*")):
+        reason = f"{path} is what a command had replaced that was killed"
+        yield Finding(reason, f"{mend}, and remove that folder")
+    yield from _check_listed(site, environment)
     if (site / manifest.VIEW).is_dir():
         yield from _check_runtime(site, environment, mend)
         yield from _check_start(site, environment, mend)
@@ -198,6 +202,20 @@ def _check_metadata(site: Path, link: Manifest, mend: str) -> Iterator[Finding]:
     gone = [row for row in sorted(gone) if not os.path.lexists(site / row)]
     if any("__pycache__" not in row for row in gone):
         yield Finding(f"{link.name} {link.version}: {site / gone[0]} is missing", mend)
+
+
+def _check_listed(site: Path, environment: Environment) -> Iterator[Finding]:
+    """Distributions that count as linked, by RECORD, and are not: pip was killed."""
+    for path in sorted(site.glob("*.dist-info/RECORD")):
+        try:
+            listed = record.paths(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            continue  # not for us to say
+        for row in listed:
+            if row.startswith(f"{manifest.LINKS}/") and not os.path.lexists(site / row):
+                name = os.path.basename(row).removesuffix(manifest.SUFFIX)
+                reason = f"{name} is listed as installed, and not linked"
+                yield Finding(reason, linkage.reinstall(environment, name))
 
 
 def _check_view(site: Path, found: list[Manifest], mend: str) -> Iterator[Finding]:

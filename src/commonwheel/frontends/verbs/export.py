@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from commonwheel import archive, bytecode, files
+from commonwheel.apply import settle
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.link_mode import LinkMode
@@ -107,6 +108,8 @@ def run(asked: Arguments) -> int:
     """Carry the command out; returns the exit status."""
     target = _target(asked)
     environment = arguments.environment(asked.environment, managed=True)
+    for said in settle(environment, settings.patience()):
+        arguments.complain("warning", said)
     export = plan_export(
         environment,
         prefix=asked.prefix,

@@ -79,7 +79,8 @@ def run(asked: Arguments) -> int:
     with arguments.progress() as progress:
         if environment is not None:
             if not asked.dry_run:
-                settle(environment, store.patience)
+                for said in settle(environment, store.patience):
+                    arguments.complain("warning", said)
             plan = repair.plan_environment(
                 environment,
                 undo_edits=asked.undo_edits,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commonwheel.apply import was_stopped
+from commonwheel.apply import settle, was_stopped
 from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments, place
@@ -96,6 +96,8 @@ def run(asked: Arguments) -> int:
     store = settings.open_store(asked.store)
     if not asked.dry_run and was_stopped(environment):
         # what a killed command has done is taken back, not planned with
+        for said in settle(environment, store.patience):
+            arguments.complain("warning", said)
         tidy(environment, store.patience)
     plan = plan_sync(
         pins,

@@ -37,6 +37,7 @@ def run(asked: Arguments) -> int:
     managed = asked.break_system_packages
     environment = arguments.environment(asked.python, managed=managed)
     done = uninstall(list(asked_for), environment, settings.patience())
+    arguments.explain(done)
     if asked.json:
         arguments.print_json(arguments.describe(done))
     missing = asked_for.keys() - {each.name for each in done.plan.removals}

@@ -88,6 +88,10 @@ def _summary(wanted: Store | Environment, found: Verified, read: str) -> str:
     if len(found.findings) == 1:
         wrong = "1 thing is"
     return (
-        f"{subject.name_of(wanted)}: {found.entries:,} entries, {found.files:,} files, "
+        f"{subject.name_of(wanted)}: {_entries(found.entries)}, {found.files:,} files, "
         f"{found.size / 1e6:,.1f} MB verified{read}; {wrong} wrong"
     )
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"
