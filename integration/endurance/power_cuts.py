@@ -35,7 +35,9 @@ from endurance.scenes import Act, Expected, Scene
 from environments import run
 from filesystems import BTRFS, EXT4, XFS, Kind, Mounts, mounts, require
 
-KINDS = (EXT4, XFS, BTRFS)
+# small files would be in the metadata otherwise, and with it on the disk
+NOT_INLINE = BTRFS._replace(mount=("mount", "-o", "noatime,max_inline=0"))
+KINDS = (EXT4, XFS, NOT_INLINE)
 ACTS = (
     *(scenes.INSTALL, scenes.INSTALL_COPIES, scenes.INSTALL_AUTO, scenes.UPGRADE),
     *(scenes.UPGRADE_COPIES, scenes.UNINSTALL, scenes.COLLECT, scenes.REPAIR_ENTRY),
@@ -45,7 +47,7 @@ NAMES, AT_ONCE, COPY = "names", "at once", "copy"
 _WAYS = {
     EXT4: (NAMES, NAMES, AT_ONCE, COPY),
     XFS: (NAMES, NAMES, AT_ONCE, COPY),
-    BTRFS: (NAMES, NAMES, COPY),
+    NOT_INLINE: (NAMES, NAMES, COPY),
 }
 _FLAGS = {NAMES: 1, AT_ONCE: 2}
 _ADD_DEVICE, _REMOVE_DEVICE = 0x4C80, 0x4C81
@@ -175,7 +177,7 @@ class PowerCuts:
             "commits": cut.commits,
             "syncs": cut.syncs,
         }
-        copied = cut.way == COPY or self.disks[0].kind == BTRFS
+        copied = cut.way == COPY or self.disks[0].kind == NOT_INLINE
         if copied:
             accident["copies"] = [(str(d.image), str(d.copy)) for d in self.disks]
         else:
