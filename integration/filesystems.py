@@ -38,8 +38,10 @@ OLD_XFS = Kind(
     "xfs without reflinks", "320M", ("mkfs.xfs", "-q", "-m", "reflink=0"), _MOUNT
 )
 TMPFS = Kind("tmpfs", "96M", (), ("mount", "-t", "tmpfs"))
-VFAT = Kind("vfat", "64M", ("mkfs.vfat",), (*_MOUNT, "-t", "vfat"))
-EXFAT = Kind("exfat", "64M", ("mkfs.exfat",), ("mount.exfat-fuse", "-o", "noatime"))
+VFAT = Kind("vfat", "64M", ("mkfs.vfat",), (*_MOUNT, "-o", "umask=022", "-t", "vfat"))
+EXFAT = Kind(
+    "exfat", "64M", ("mkfs.exfat",), ("mount.exfat-fuse", "-o", "noatime,umask=022")
+)
 """By FUSE, for kernels that do not know vfat: no links of any kind either."""
 
 
