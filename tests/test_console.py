@@ -17,7 +17,7 @@ from commonwheel.maintenance.store_status import (
     RegisteredEnvironment,
     StoreStatus,
 )
-from commonwheel.registry import State
+from commonwheel.sight import State
 
 LONG = "a-distribution-with-a-name-that-is-much-longer-than-most"
 

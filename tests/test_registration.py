@@ -14,7 +14,7 @@ from commonwheel.errors import EntryGone
 from commonwheel.install import WheelRequest, install_wheels, link_entries, of_entry
 from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.registration import register
-from commonwheel.registry import State
+from commonwheel.sight import State
 from commonwheel.store import Store
 from conftest import make_environment
 from wheel_file import write_wheel

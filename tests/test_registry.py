@@ -21,7 +21,9 @@ from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import InvalidRegistry, InvalidStore
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
-from commonwheel.registry import Registry, Root, State
+from commonwheel.registry import Registry
+from commonwheel.root import Root
+from commonwheel.sight import State
 from commonwheel.store import Store
 from conftest import make_environment
 from occupants import link, unlink

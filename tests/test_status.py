@@ -19,7 +19,7 @@ from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.maintenance.gc import Rules, collect
 from commonwheel.maintenance.status import status
 from commonwheel.maintenance.store_status import Amount, store_status
-from commonwheel.registry import State
+from commonwheel.sight import State
 from commonwheel.store import Store
 from conftest import make_environment
 from occupants import HOUR, link, pass_time, state, unlink

@@ -25,13 +25,14 @@ import packaging
 import pytest
 
 import commonwheel
-from commonwheel import files, store_folder
+from commonwheel import files, memory
 from commonwheel import store as store_module
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import bytecode_of, read_entry
 from commonwheel.errors import InvalidEnvironment, InvalidStore, InvalidWheel
 from commonwheel.limits import Limits
+from commonwheel.memory import Memory
 from commonwheel.store import Store
 from conftest import CACHE_TAG
 from faults import fault
@@ -170,12 +171,12 @@ def test_ask_01_eight_digits_are_not_the_hash(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    digest = Store._digest
+    digest = Memory.digest
 
-    def collide(self: Store, path: Path, remember: bool) -> str:
+    def collide(self: Memory, path: Path, remember: bool) -> str:
         return "0" * 8 + digest(self, path, remember)[8:]
 
-    monkeypatch.setattr(Store, "_digest", collide)
+    monkeypatch.setattr(Memory, "digest", collide)
     paths = [path, write(tmp_path / "2", metadata={"extra": ""})]
     paths.append(write(tmp_path / "3", metadata={"extra": "3"}))
     entries = [store.add(each, compiler) for each in paths]
@@ -346,19 +347,19 @@ class TestRemembering:
 
     @pytest.fixture(autouse=True)
     def _settled(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(store_folder, "_SETTLED", -1.0)
+        monkeypatch.setattr(memory, "_SETTLED", -1.0)
 
     @pytest.fixture
     def hashed(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """Grows with every wheel file that is read."""
         calls: list[int] = []
-        of = store_folder.digests.of
+        of = memory.digests.of
 
         def count(*given: Any) -> object:
             calls.append(1)
             return of(*given)
 
-        monkeypatch.setattr(store_folder.digests, "of", count)
+        monkeypatch.setattr(memory.digests, "of", count)
         return calls
 
     def test_same_file(
@@ -389,7 +390,7 @@ class TestRemembering:
         compiler: Compiler,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(store_folder, "_SETTLED", 3600.0)
+        monkeypatch.setattr(memory, "_SETTLED", 3600.0)
         store.add(path, compiler, remember=True)
         assert not (store.root / "wheels").exists()
 

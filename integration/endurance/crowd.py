@@ -26,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -306,7 +307,7 @@ def _jobs(stage: Stage, workers: int) -> Iterator[Callable[[float], None]]:
             yield kind(stage, number, own).work
 
 
-class _Worker:
+class _Worker(ABC):
     """Who fills an environment and checks what is in it."""
 
     def __init__(self, stage: Stage, number: int, environment: Path) -> None:
@@ -340,12 +341,13 @@ class _Worker:
             for _ in range(number)
         }
 
+    @abstractmethod
     def uninstall(self, names: list[str]) -> bool:
-        raise NotImplementedError
+        """Returns whether it was done."""
 
+    @abstractmethod
     def install(self, wanted: dict[str, str]) -> dict[str, str] | None:
         """Returns all that there is then; None if it failed."""
-        raise NotImplementedError
 
     def check(self) -> None:
         wanted = [f"{name}=={version}" for name, version in self.has.items()]

@@ -34,6 +34,8 @@ Completed = subprocess.CompletedProcess[str]
 SUBJECT = "neighbours"
 TEAM = 20100
 """The number of the team's group."""
+COMMON = "/tmp"
+"""Where everybody on a machine may make something."""
 MEMBERS = (20001, 20002, 20003)
 STRANGER = 20004
 """A user who is not in the team."""
@@ -775,15 +777,17 @@ def _unsafe_stores(quarter: Quarter) -> Iterator[tuple[str, str]]:
     quarter.user(0, path).install("env", wheel)
     (quarter.outside(path) / "entries").chmod(0o2775)
     yield path, f"may write to {path}/entries"
-    intruding = quarter.user(MEMBERS[0], "/tmp/store")
+    path = f"{COMMON}/store"
+    intruding = quarter.user(MEMBERS[0], path)
     intruding.install("bait", wheel)
-    quarter.outside("/tmp/store").chmod(0o755)
-    yield "/tmp/store", "as anybody can make one in /tmp"
+    quarter.outside(path).chmod(0o755)
+    yield path, f"as anybody can make one in {COMMON}"
     own = f"{intruding.home}/own"
     quarter.user(MEMBERS[0], own).install("own-bait", wheel)
     quarter.outside(own).chmod(0o755)
-    intruding.python(_LINK, own, "/tmp/link")
-    yield "/tmp/link", "as anybody can make one in /tmp"
+    path = f"{COMMON}/link"
+    intruding.python(_LINK, own, path)
+    yield path, f"as anybody can make one in {COMMON}"
 
 
 def read_only(folder: Path, python: Path) -> list[Figure]:

@@ -19,7 +19,8 @@ from commonwheel.environment import Environment
 from commonwheel.errors import explain
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
-from commonwheel.registry import Root, State
+from commonwheel.root import Root
+from commonwheel.sight import State
 from commonwheel.store import Store
 
 

@@ -18,68 +18,24 @@ A record that cannot be read is an error: what its environment needs is not know
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 
-from commonwheel import files, filesystem, manifest
+from commonwheel import files, filesystem, manifest, sight
+from commonwheel import root as roots
 from commonwheel.custody import Custody
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidRegistry, InvalidStore, explain
 from commonwheel.link_mode import LinkMode
+from commonwheel.root import Root
+from commonwheel.sight import Sight, State
 
-_FORMAT = 1
 _MOVED = "moved-"
-_FOR_ALL = 0o644
-"""Permission bits: whoever may collect must know what everybody needs."""
 _MODES = {mode.value: mode for mode in LinkMode}
-
-
-@dataclass(frozen=True)
-class Root:
-    """An environment that holds entries, as the registry knows it."""
-
-    id: str
-    environment: Path
-    """What a person calls it."""
-    sites: tuple[Path, ...]
-    """Its site-packages folders, without links, and as they were called."""
-    filesystem: str
-    """That it was on (:func:`commonwheel.filesystem.identity`)."""
-    record: Path
-    """Where that is written."""
-
-
-class State(Enum):
-    """Whether an environment that was registered is there."""
-
-    PRESENT = "present"
-    """It is, and says itself what it holds."""
-    UNREADABLE = "unreadable"
-    """It is, and cannot be asked: it holds what it held."""
-    UNREACHABLE = "unreachable"
-    """What it lay on is not there (a disk that is not mounted): it may come back."""
-    GONE = "gone"
-    """It has been removed."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What was seen of an environment."""
-
-    state: State
-    entries: Mapping[str, LinkMode]
-    """What it holds: the entries' names, and how it got them. If it is not there, what
-    it held as far as was noted."""
-    reason: str = ""
-    """Why it could not be asked."""
 
 
 class Registry:
@@ -107,37 +63,37 @@ class Registry:
             return
         root = self._own(environment)
         try:
-            if not _is_recorded(root):
-                _write(root)
+            if not roots.is_recorded(root):
+                roots.write(root)
             lines = "".join(f"{name} {mode.value}\n" for name, mode in entries)
             # one write to the end: whoever else writes there, lines never mix
-            with files.open_to_append(_beside(root, "entries"), self._is_mine) as file:
+            with files.open_to_append(root.beside("entries"), self._is_mine) as file:
                 if not file.tell():
-                    os.chmod(file.fileno(), _FOR_ALL)  # whatever the umask is
+                    os.chmod(file.fileno(), roots.FOR_ALL)  # whatever the umask is
                 file.write(lines.encode("utf-8"))
                 os.fsync(file.fileno())
             with suppress(OSError):  # who has noted it takes it back
-                _beside(root, "missing").unlink(missing_ok=True)
+                root.beside("missing").unlink(missing_ok=True)
         except OSError as error:
             raise InvalidStore(self._folder.parent, explain(error)) from error
 
     def knows(self, environment: Environment) -> bool:
         """Whether ``environment`` is registered where it is now."""
-        return _is_recorded(self._own(environment))
+        return roots.is_recorded(self._own(environment))
 
     def _own(self, environment: Environment) -> Root:
         """The record of an environment: this user's own, in a team's store.
 
         That of somebody else may say anything; nobody can be kept from making their own.
         """
-        found = _root(environment, self._folder)
+        found = roots.root_of(environment, self._folder)
         if not self._custody.is_shared:
             return found
         me = os.geteuid()
         names = (f"{found.id}-{me}-{number}" for number in itertools.count(2))
         for name in itertools.chain((found.id, f"{found.id}-{me}"), names):
             mine = replace(found, id=name, record=self._folder / f"{name}.json")
-            if self._is_free(mine.record) and self._is_free(_beside(mine, "entries")):
+            if self._is_free(mine.record) and self._is_free(mine.beside("entries")):
                 return mine
         raise AssertionError("numbers do not end")
 
@@ -169,11 +125,11 @@ class Registry:
             path = self._folder / name
             try:
                 if name.startswith(_MOVED) and "." not in name:
-                    found = _moved(path)
-                    if f"{_identifier(found.sites[0])}.json" not in names:
+                    found = roots.read_moved(path)
+                    if f"{roots.identifier_of(found.sites[0])}.json" not in names:
                         yield found  # a command has not registered it since
                 elif name.endswith(".json") and not name.startswith("."):
-                    yield _decode(path)
+                    yield roots.read(path)
             except FileNotFoundError:
                 continue  # forgotten meanwhile
             except OSError as error:
@@ -186,7 +142,7 @@ class Registry:
 
         :raises InvalidRegistry: the note cannot be read, so its needs are unknown
         """
-        path = _beside(root, "entries")
+        path = root.beside("entries")
         try:
             content = files.read(path)
         except FileNotFoundError:
@@ -209,8 +165,8 @@ class Registry:
         :raises InvalidRegistry: it cannot be asked, and what it held neither
         """
         try:
-            present = [site for site in root.sites if _is_there(site)]
-            held = [_held(site) for site in present]
+            present = [site for site in root.sites if sight.is_there(site)]
+            held = [sight.held(site) for site in present]
         except (OSError, ValueError) as error:
             reason = explain(error) if isinstance(error, OSError) else str(error)
             return Sight(State.UNREADABLE, self.noted(root), reason)
@@ -228,7 +184,7 @@ class Registry:
         if root.record.name.startswith(_MOVED):
             return self.look(root)
         try:
-            present = any(_is_there(site) for site in root.sites)
+            present = any(sight.is_there(site) for site in root.sites)
         except OSError as error:
             return Sight(State.UNREADABLE, self.noted(root), explain(error))
         if present:
@@ -236,7 +192,7 @@ class Registry:
         return self._missing(root)
 
     def _missing(self, root: Root) -> Sight:
-        state = State.GONE if _lay_here(root) else State.UNREACHABLE
+        state = State.GONE if sight.lay_here(root) else State.UNREACHABLE
         return Sight(state, self.noted(root))
 
     def settle(self, root: Root, entries: Mapping[str, LinkMode]) -> None:
@@ -248,28 +204,28 @@ class Registry:
         """
         if root.record.name.startswith(_MOVED):
             root = self._take_in(root)
-        path = _beside(root, "entries")
+        path = root.beside("entries")
         try:
             lies_on = filesystem.identity(root.sites[0])
             if lies_on != root.filesystem:  # some are numbered anew when they are mounted
-                _write(replace(root, filesystem=lies_on))
+                roots.write(replace(root, filesystem=lies_on))
             if self.noted(root) != entries:
                 lines = "".join(
                     f"{name} {mode.value}\n" for name, mode in entries.items()
                 )
                 data = lines.encode("utf-8", "surrogateescape")
-                files.write_atomically(path, data, 0o644)
+                files.write_atomically(path, data, roots.FOR_ALL)
         except OSError:
             return  # what it says is more than is held, no less
 
     def _take_in(self, root: Root) -> Root:
         """Make a record of what an environment has said of itself at its start."""
         site = root.sites[0]
-        name = _identifier(site)
+        name = roots.identifier_of(site)
         taken = replace(root, id=name, record=self._folder / f"{name}.json")
         try:
             if not taken.record.exists():
-                _write(taken)
+                roots.write(taken)
             root.record.unlink()
         except OSError:
             pass  # its own note stays, and is as good
@@ -278,7 +234,7 @@ class Registry:
     def missing_since(self, root: Root) -> float | None:
         """When an environment was first seen not to be there, by the store's clock."""
         try:
-            noted = os.lstat(_beside(root, "missing"))
+            noted = os.lstat(root.beside("missing"))
             whose = os.lstat(root.record).st_uid
         except OSError:
             return None
@@ -289,7 +245,7 @@ class Registry:
     def changed(self, root: Root) -> float | None:
         """When what an environment holds was noted last, by the store's clock."""
         try:
-            return _beside(root, "entries").stat().st_mtime
+            return root.beside("entries").stat().st_mtime
         except OSError:
             return None
 
@@ -298,7 +254,7 @@ class Registry:
 
         :raises OSError: the store cannot be written
         """
-        path = _beside(root, "missing")
+        path = root.beside("missing")
         if self.missing_since(root) is None:
             path.unlink(missing_ok=True)
         files.touch(path)
@@ -308,7 +264,7 @@ class Registry:
 
         :raises OSError: the store cannot be written
         """
-        _beside(root, "missing").unlink(missing_ok=True)
+        root.beside("missing").unlink(missing_ok=True)
 
     def forget(self, root: Root) -> None:
         """Take an environment off the list.
@@ -317,10 +273,13 @@ class Registry:
         """
         for said in self._folder.glob(f"{_MOVED}*"):
             with suppress(FileNotFoundError, ValueError):
-                if "." not in said.name and _moved(said).sites[0] == root.sites[0]:
+                if (
+                    "." not in said.name
+                    and roots.read_moved(said).sites[0] == root.sites[0]
+                ):
                     said.unlink()  # what it had said of itself before it was registered
         for kind in ("entries", "missing"):
-            _beside(root, kind).unlink(missing_ok=True)
+            root.beside(kind).unlink(missing_ok=True)
         root.record.unlink(missing_ok=True)
 
 
@@ -336,125 +295,3 @@ def stores_of(environment: Environment) -> dict[Path, list[tuple[str, LinkMode]]
             store = each.entry.parent.parent
             found.setdefault(store, []).append((each.entry.name, each.mode))
     return found
-
-
-def _root(environment: Environment, folder: Path) -> Root:
-    identifier = _identifier(environment.sites[0])
-    # By both names: with a link above it an environment can go on under the same path
-    # elsewhere, and with another link be found where it is under another one.
-    named = (Path(os.path.abspath(each)) for each in environment.sites)
-    return Root(
-        identifier,
-        environment.scheme.data,
-        tuple(dict.fromkeys((*map(_real, environment.sites), *named))),
-        filesystem.identity(environment.sites[0]),
-        folder / f"{identifier}.json",
-    )
-
-
-def _identifier(site: Path) -> str:
-    return hashlib.sha256(os.fsencode(_real(site))).hexdigest()[:16]
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _write(root: Root) -> None:
-    """Write a record; it is on the disk before anything depends on it.
-
-    :raises OSError: the store cannot be written
-    """
-    fields = {
-        "format": _FORMAT,
-        "environment": os.path.abspath(root.environment),
-        "sites": [str(site) for site in root.sites],
-        "filesystem": root.filesystem,
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    content = json.dumps(fields, indent=1) + "\n"
-    files.write_atomically(root.record, content.encode("utf-8"), _FOR_ALL)
-
-
-def _is_recorded(root: Root) -> bool:
-    """Whether there is a record, and it is of the same environment."""
-    try:
-        return _decode(root.record).sites[0] == root.sites[0]
-    except (OSError, ValueError):
-        return False
-
-
-def _decode(path: Path) -> Root:
-    """What a record says.
-
-    :raises ValueError: it is none, or of another commonwheel
-    :raises OSError: it cannot be read
-    """
-    found = json.loads(files.read(path).decode("utf-8"))
-    try:
-        if found["format"] != _FORMAT:
-            raise ValueError("another commonwheel wrote it")
-        sites = tuple(found["sites"])
-        told = (found["environment"], found["filesystem"], *sites)
-    except (LookupError, TypeError) as error:
-        raise ValueError("it is damaged") from error
-    if not sites or not all(isinstance(each, str) for each in told):
-        raise ValueError("it is damaged")
-    if not all(map(os.path.isabs, sites)):
-        raise ValueError("it is damaged")
-    environment, lies_on, *_ = told
-    paths = tuple(map(Path, sites))
-    return Root(path.stem, Path(environment), paths, lies_on, path)
-
-
-def _moved(path: Path) -> Root:
-    """What the runtime has written, see there."""
-    site = Path(os.fsdecode(files.read(path).rstrip(b"\n")))
-    if not site.is_absolute():
-        raise ValueError("it names no folder")
-    environment = next(
-        (each for each in site.parents if (each / "pyvenv.cfg").exists()), site
-    )
-    # on whichever filesystem it is: should it go, that is what was removed
-    lies_on = filesystem.identity(site)
-    sites = tuple(dict.fromkeys((_real(site), site)))
-    return Root(path.name, environment, sites, lies_on, path)
-
-
-def _beside(root: Root, kind: str) -> Path:
-    return root.record.with_name(f"{root.id}.{kind}")
-
-
-def _is_there(site: Path) -> bool:
-    """Whether a folder is there. That it cannot be told is an error, unlike with exists.
-
-    :raises OSError: it cannot be told
-    """
-    try:
-        os.stat(site)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def _held(site: Path) -> dict[str, LinkMode]:
-    """The entries that the links in a site-packages folder lead to.
-
-    The name of an entry is enough: a store may be seen under another path from there.
-
-    :raises ValueError: what it holds cannot be told
-    :raises OSError: it cannot be read
-    """
-    held = dict((*manifest.read_entries(site), *manifest.read_aside(site)))
-    if not held and manifest.is_lost(site):
-        raise ValueError("it has links and no link manifests")
-    return held
-
-
-def _lay_here(root: Root) -> bool:
-    """Whether what an environment lay on is there, so that it must have been removed.
-
-    A folder of a disk that is not mounted is on another filesystem than the environment
-    was, or on none.
-    """
-    return any(filesystem.identity(site) == root.filesystem for site in root.sites)

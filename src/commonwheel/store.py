@@ -104,7 +104,7 @@ class Store(StoreFolder):
         :raises OSError: the wheel file cannot be read
         """
         before = _state(path)
-        digest = self._digest(path, remember)
+        digest = self._memory.digest(path, remember)
         prefix = "-".join(path.name.split("-")[:2])
         with self.in_use():
             found = self._find_anywhere(prefix, digest)
@@ -113,7 +113,7 @@ class Store(StoreFolder):
             if compiler is not None:
                 self.ensure_bytecode(found, compiler)
         if url is not None:
-            self._notes["urls"].note(digest, url)
+            self._memory.urls.note(digest, url)
         return found
 
     def _add(
@@ -129,10 +129,10 @@ class Store(StoreFolder):
         with self._writing():
             self._prepare()
             with self._occupancy.using(), self._lock(digest):
-                found = self._find(prefix, digest)  # published while we waited?
+                found = self._shelf.find(prefix, digest)  # published while we waited?
                 if found is not None:
                     return found
-                identifier = self._free_identifier(archive.prefix, digest)
+                identifier = self._shelf.free_identifier(archive.prefix, digest)
                 with self._staging(digest) as staged:
                     made = staged / "entry"
                     self._make(archive, made, identifier, digest, compiler, before)
@@ -141,7 +141,7 @@ class Store(StoreFolder):
                     except FileExistsError:
                         # by somebody whom the lock does not keep out: what that one has
                         # made is as good, if it is of the same wheel
-                        found = self._find(prefix, digest)
+                        found = self._shelf.find(prefix, digest)
                         if found is None:
                             raise
                         return found
@@ -173,7 +173,7 @@ class Store(StoreFolder):
         :raises OSError: the wheel file cannot be read
         """
         before = _state(path)
-        digest = self._digest(path, remember=False)
+        digest = self._memory.digest(path, remember=False)
         archive = wheel.read(path, self.limits)
         with self._writing():
             self._prepare()
@@ -268,7 +268,7 @@ class Store(StoreFolder):
         :raises InvalidStore: it is there but cannot be read
         """
         for each in (self, *self.below):
-            identifier = each._notes["origins"].get(_key(origin))  # noqa: SLF001
+            identifier = each._memory.origins.get(_key(origin))  # noqa: SLF001
             found = each.get(identifier) if identifier is not None else None
             if found is not None:
                 return found
@@ -280,11 +280,11 @@ class Store(StoreFolder):
         ``origin`` is whatever text says for ever which wheel is meant, and is not the
         wheel's sha256: another hash of it, a commit it was built from.
         """
-        self._notes["origins"].note(_key(origin), entry.description.id)
+        self._memory.origins.note(_key(origin), entry.description.id)
 
     def url_of(self, sha256: str) -> str | None:
         """Where a wheel came from, if that was noted; as it was then."""
-        return self._notes["urls"].get(sha256)
+        return self._memory.urls.get(sha256)
 
     def remember_environment(
         self, environment: Environment, held: Mapping[Path, LinkMode]
@@ -338,11 +338,11 @@ class Store(StoreFolder):
                 if not entry_folder.has_bytecode(entry, compiler.cache_tag):
                     with self._staging(digest) as staged:
                         entry_folder.add_bytecode(entry, compiler, staged)
-                    self._note_size(entry.root)
+                    self._memory.note_size(entry.root)
 
     def _find_anywhere(self, prefix: str, digest: str) -> Entry | None:
         for each in (self, *self.below):
-            found = each._find(prefix, digest)  # noqa: SLF001  a store of this class
+            found = each._shelf.find(prefix, digest)  # noqa: SLF001  a store of this class
             if found is not None:
                 return found
         return None

@@ -28,36 +28,30 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import stat
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from commonwheel import custody, digests, entry_folder, files
+from commonwheel import custody, entry_folder, files, memory
 from commonwheel.custody import Custody
 from commonwheel.disposal import Disposal
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.errors import InvalidStore, StoreBusy, explain
 from commonwheel.exclusion import Exclusion, Patience, Wait
-from commonwheel.notes import Notes
+from commonwheel.memory import Memory
 from commonwheel.occupancy import Occupancy
 from commonwheel.registry import Registry
+from commonwheel.shelf import Shelf
 
 LAYOUT = "1"
-_SETTLED = 2.0
-"""Seconds after which a file's timestamps tell a later change of it apart; the largest
-timestamp step of a filesystem in use (FAT) is two."""
-
 _FOLDERS = (
     *("entries", "environments", "runs", "unused", "trash", "tmp", "locks", "runtime"),
 )
-_NOTES = ("wheels", "origins", "urls", "sizes")
 
 
 class StoreFolder:
@@ -82,11 +76,10 @@ class StoreFolder:
         folders = {name: root / name for name in _FOLDERS}
         self.registry = Registry(folders["environments"], self.custody)
         self.disposal = Disposal(folders["entries"], folders["unused"], folders["trash"])
+        self._shelf = Shelf(folders["entries"], self.custody.is_shared)
         self._occupancy = Occupancy(root, folders["locks"], patience)
-        self._notes = {
-            name: Notes(root / self.own_name(name), self._prepare, self.custody.believes)
-            for name in _NOTES
-        }
+        notes = {name: root / self.own_name(name) for name in memory.NAMES}
+        self._memory = Memory(notes, self._prepare, self.custody.believes)
         try:
             layout = (root / "format").read_text("ascii").strip()
         except FileNotFoundError:
@@ -142,26 +135,21 @@ class StoreFolder:
 
     def folder_of(self, identifier: str) -> Path:
         """Where the entry named ``identifier`` is, or would be."""
-        return self.root / "entries" / identifier
+        return self._shelf.folder_of(identifier)
 
     def get(self, identifier: str) -> Entry | None:
         """The entry named ``identifier``, or None if there is none.
 
         :raises InvalidStore: it is there but cannot be read
         """
-        return read_entry(self.root / "entries" / identifier)
+        return self._shelf.get(identifier)
 
     def identifiers(self) -> list[str]:
         """The names of the entries that there are now, without those of other stores.
 
         :raises InvalidStore: the store cannot be read
         """
-        try:
-            return sorted(os.listdir(self.root / "entries"))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise InvalidStore(self.root, explain(error)) from error
+        return self._shelf.identifiers()
 
     def sizes(
         self, identifiers: Iterable[str], *, noting: bool = True
@@ -170,21 +158,7 @@ class StoreFolder:
 
         What was not noted is counted, and noted if the store may be changed (``noting``).
         """
-        found: dict[str, tuple[int, int]] = {}
-        for identifier in identifiers:
-            size, _, inodes = self._notes["sizes"].get(identifier, "").partition("/")
-            if size.isdecimal() and inodes.isdecimal():
-                found[identifier] = int(size), int(inodes)
-            elif noting:
-                found[identifier] = self._note_size(self.root / "entries" / identifier)
-            else:
-                found[identifier] = entry_folder.measure(self.folder_of(identifier))
-        return found
-
-    def _note_size(self, root: Path) -> tuple[int, int]:
-        size, inodes = entry_folder.measure(root)
-        self._notes["sizes"].note(root.name, f"{size}/{inodes}")
-        return size, inodes
+        return self._memory.sizes(map(self.folder_of, identifiers), noting=noting)
 
     @contextmanager
     def alone(self, patience: float) -> Iterator[None]:
@@ -266,35 +240,17 @@ class StoreFolder:
 
     def tidy_notes(self) -> None:
         """Drop notes of what is not there any more, while :meth:`alone`."""
-        there = set(self.identifiers())
-        self._notes["origins"].keep(lambda _, identifier: identifier in there)
-        self._notes["sizes"].keep(lambda identifier, _: identifier in there)
-        digits = {_digits(identifier) for identifier in there}
-        for name in ("wheels", "urls"):
-            place = 1 if name == "wheels" else 0
-            self._notes[name].keep(lambda *pair, place=place: pair[place][:8] in digits)
+        self._memory.keep(set(self.identifiers()))
 
     def _replace(self, made: Path, identifier: str) -> Entry:
-        published = self.root / "entries" / identifier
-        if not os.path.lexists(published):
-            return self._publish(made, identifier)
-        files.sync_filesystem(made)
-        if not files.exchange(made, published):
-            self.disposal.take_out(identifier)
-            files.publish(made, published)
-        files.sync_folder(published.parent)
-        return self._published(published)
+        return self._published(self._shelf.replace(made, identifier, self.disposal))
 
     def _publish(self, made: Path, identifier: str) -> Entry:
-        """Make an entry that is complete visible, by a rename."""
-        published = self.root / "entries" / identifier
-        files.sync_filesystem(made)
-        files.publish(made, published)
-        files.sync_folder(published.parent)
-        return self._published(published)
+        """Make an entry that is complete visible."""
+        return self._published(self._shelf.publish(made, identifier))
 
     def _published(self, root: Path) -> Entry:
-        self._note_size(root)
+        self._memory.note_size(root)
         found = read_entry(root)
         assert found is not None, root
         return found
@@ -362,50 +318,6 @@ class StoreFolder:
         with files.staging(parent, prefix) as staged:
             yield staged
 
-    def _find(self, prefix: str, digest: str) -> Entry | None:
-        """The entry whose wheel has the sha256 ``digest``, compared in full."""
-        for identifier in _identifiers(prefix, digest):
-            try:
-                found = self.get(identifier)
-            except InvalidStore:
-                if not self.custody.is_shared:
-                    raise
-                found = None  # no more than a name, which anybody can take there
-            if found is not None and found.description.sha256 == digest:
-                return found
-            if found is None and not os.path.lexists(self.folder_of(identifier)):
-                break
-        # others of the same eight digits may have been collected since
-        for path in (self.root / "entries").glob(f"*-{digest[:8]}-*"):
-            found = self.get(path.name) if path.name.startswith(f"{prefix}-") else None
-            if found is not None and found.description.sha256 == digest:
-                return found
-        return None
-
-    def _free_identifier(self, prefix: str, digest: str) -> str:
-        return next(
-            identifier
-            for identifier in _identifiers(prefix, digest)
-            if not os.path.lexists(self.folder_of(identifier))
-        )
-
-    def _digest(self, path: Path, remember: bool) -> str:
-        """The sha256 of a wheel file, from memory if its time stamps are known."""
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            stamp = (
-                f"{status.st_dev}:{status.st_ino}:{status.st_size}"
-                f":{status.st_mtime_ns}:{status.st_ctime_ns}"
-            )
-            noted = self._notes["wheels"].get(stamp, "") if remember else ""
-            if len(noted) == 64:  # a line may have been cut off
-                return noted
-            digest = digests.of(file, ("sha256",))["sha256"]
-        # A file that changed a moment ago can change again with the same time stamps.
-        if remember and time.time() - status.st_ctime > _SETTLED:
-            self._notes["wheels"].note(stamp, digest)
-        return digest
-
 
 def is_store(path: Path) -> bool:
     """Whether there is a store at ``path``."""
@@ -467,16 +379,3 @@ def _is_mine(path: Path) -> bool:
         return os.lstat(path).st_uid == os.geteuid()
     except FileNotFoundError:
         return False
-
-
-def _identifiers(prefix: str, digest: str) -> Iterator[str]:
-    """The names an entry may have, in order; eight digits are not the whole hash."""
-    yield f"{prefix}-{digest[:8]}"
-    for number in itertools.count(2):
-        yield f"{prefix}-{digest[:8]}-{number}"
-
-
-def _digits(identifier: str) -> str:
-    """The first digits of the hash, of an entry's name."""
-    _, _, digits, *_ = (*identifier.split("-"), "", "", "")
-    return digits

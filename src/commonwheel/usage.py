@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel.registry import Registry, Root, Sight, State
+from commonwheel.registry import Registry
+from commonwheel.root import Root
+from commonwheel.sight import Sight, State
 from commonwheel.store import Store
 
 HOUR = 3600.0

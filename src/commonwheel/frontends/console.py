@@ -27,7 +27,7 @@ from commonwheel.maintenance.store_status import (
     RegisteredEnvironment,
     StoreStatus,
 )
-from commonwheel.registry import State
+from commonwheel.sight import State
 from commonwheel.usage import Unused
 
 _BAR = 20

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from commonwheel import files
 from commonwheel.errors import InvalidSetting, NothingRegistered
-from commonwheel.registry import Registry, State
+from commonwheel.registry import Registry
+from commonwheel.sight import State
 from commonwheel.store import Store
 from commonwheel.usage import (
     DAY,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commonwheel.link_mode import LinkMode
-from commonwheel.registry import Registry, State
+from commonwheel.registry import Registry
+from commonwheel.sight import State
 from commonwheel.store import Store
 from commonwheel.usage import GRACE, Holder, age, survey
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments
 from commonwheel.maintenance.gc import Collected, Plan, Rules, collect, preview
-from commonwheel.registry import State
+from commonwheel.sight import State
 from commonwheel.usage import Holder, Unused
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
