@@ -307,6 +307,7 @@ IN_ENVIRONMENT: dict[str, Damage] = {
     "a manifest is garbage": lambda p: overwrite(
         p.site / "_commonwheel/links/one.link", "x"
     ),
+    "a manifest is missing": lambda p: (p.site / "_commonwheel/links/one.link").unlink(),
     "a script is missing": lambda p: (p.bin / "one-console").unlink(),
     "a script was written to": lambda p: overwrite(p.bin / "one-script"),
     "a start-up file is missing": lambda p: (p.site / "one.pth").unlink(),
@@ -419,6 +420,18 @@ def test_what_was_edited_in_the_environment_stays_unless_that_is_asked_for(
     assert mend(filled, store, undo_edits=True).broken == []
     assert path.read_text() == "6"
     assert wrong(filled) == []
+
+
+def test_what_pip_was_killed_uninstalling_is_found_and_the_way_out_said(
+    filled: Environment, store: Store
+) -> None:
+    """It moves manifest and links away first, and metadata last."""
+    (filled.scheme.purelib / "_commonwheel/links/two.link").unlink()
+    (filled.scheme.purelib / "_commonwheel/view/two.py").unlink()
+    assert wrong(filled)
+    ((what, way_out),) = mend(filled, store).broken
+    assert "two.link is missing" in what
+    assert "the wheel of two" in way_out
 
 
 def test_how_a_distribution_was_installed_is_kept(

@@ -19,6 +19,7 @@ from commonwheel.environment import Environment
 from commonwheel.errors import explain
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
+from commonwheel.record import Row
 from commonwheel.root import Root
 from commonwheel.sight import State
 from commonwheel.store import Store
@@ -106,6 +107,22 @@ def read_links(site: Path) -> tuple[list[Manifest], list[Damage]]:
                 fault = Fault.UNREADABLE if isinstance(error, OSError) else Fault.DAMAGED
                 damages.append(Damage(site, about[0], fault, str(error), about[1]))
     return found, damages
+
+
+def without_link(site: Path) -> Iterator[tuple[Path, Row]]:
+    """Distributions that count as linked, by RECORD, and are not: pip was killed.
+
+    The ``.dist-info`` folder of each, and its row of the link manifest that is not there.
+    """
+    for path in sorted(site.glob("*.dist-info/RECORD")):
+        try:
+            rows = list(record.parse(path.read_text("utf-8")))
+        except (OSError, ValueError):
+            continue  # whoever installed it can say what is wrong with it
+        for row in rows:
+            is_link = row.path.startswith(f"{manifest.LINKS}/")
+            if is_link and not os.path.lexists(site / row.path):
+                yield path.parent, row
 
 
 def entries_of(environment: Environment) -> list[Path]:

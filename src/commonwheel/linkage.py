@@ -22,7 +22,7 @@ from commonwheel.entry import Entry
 from commonwheel.entry_folder import bytecode_digests, read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore, explain
-from commonwheel.holdings import in_force, read_links
+from commonwheel.holdings import in_force, read_links, without_link
 from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.reading import read
@@ -83,6 +83,9 @@ def look(environment: Environment, quick: bool = False) -> Look:
             readings += found.readings
             shown |= found.shown
             files += found.files
+        for _, row in without_link(site):
+            name = manifest.name_of(row.path)
+            damages.append(Damage(site, row.path, Fault.MISSING, "", name))
         if (site / manifest.VIEW).is_dir() or any(link.is_linked for link in links):
             damages += _of_runtime(environment, site)
         if not damaged:  # whose their links are is not known

@@ -79,6 +79,11 @@ def path_of(name: str) -> str:
     return f"{LINKS}/{name}{SUFFIX}"
 
 
+def name_of(path: str) -> str:
+    """The distribution whose manifest is at ``path``, relative to site-packages."""
+    return path.removeprefix(f"{LINKS}/").removesuffix(SUFFIX)
+
+
 def render(manifest: Manifest) -> str:
     """The text of a manifest.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel import linkage, manifest, record, runtime
+from commonwheel import holdings, linkage, manifest, record, runtime
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
@@ -205,17 +205,10 @@ def _check_metadata(site: Path, link: Manifest, mend: str) -> Iterator[Finding]:
 
 
 def _check_listed(site: Path, environment: Environment) -> Iterator[Finding]:
-    """Distributions that count as linked, by RECORD, and are not: pip was killed."""
-    for path in sorted(site.glob("*.dist-info/RECORD")):
-        try:
-            listed = record.paths(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            continue  # not for us to say
-        for row in listed:
-            if row.startswith(f"{manifest.LINKS}/") and not os.path.lexists(site / row):
-                name = os.path.basename(row).removesuffix(manifest.SUFFIX)
-                reason = f"{name} is listed as installed, and not linked"
-                yield Finding(reason, linkage.reinstall(environment, name))
+    for metadata, row in holdings.without_link(site):
+        name = manifest.name_of(row.path)
+        reason = f"{name} is listed as installed ({metadata.name}), and not linked"
+        yield Finding(reason, linkage.reinstall(environment, name))
 
 
 def _check_view(site: Path, found: list[Manifest], mend: str) -> Iterator[Finding]:

@@ -25,20 +25,21 @@ from commonwheel.manifest import Manifest
 
 
 def present(environment: Environment) -> Iterator[Again]:
-    """The distributions that are linked, those too whose manifest is damaged."""
+    """The distributions that are linked, those too whose manifest is damaged or lost."""
     for site in environment.sites:
         links, damaged = holdings.read_links(site)
         for link in links:
             if holdings.in_force(site, link) is not None:
                 yield Again(site, link, ())
-        for each in damaged:
-            rebuilt = _rebuilt(site, each.distribution)
+        lost = [manifest.name_of(row.path) for _, row in holdings.without_link(site)]
+        for name in (*(each.distribution for each in damaged), *lost):
+            rebuilt = _rebuilt(site, name)
             if rebuilt is not None:
                 yield Again(site, rebuilt, ())
 
 
 def _rebuilt(site: Path, name: str) -> Manifest | None:
-    """A link manifest that was damaged, by the links that are there."""
+    """A link manifest that was damaged or lost, by the links that are there."""
     for folder in sorted(os.listdir(site)):
         stem, kind = os.path.splitext(folder)
         if kind != ".dist-info" or canonicalize_name(stem.rpartition("-")[0]) != name:
