@@ -448,7 +448,7 @@ def test_an_interrupt_changes_nothing_and_leaves_no_pip(desk: Desk, filled: Path
         running.kill()
         running.wait()
     assert (running.returncode, said.count("\n")) == (1, 1)
-    assert "interrupted, nothing was changed" in said
+    assert "interrupted; what was not complete was taken back" in said
     assert describe(filled) == before
 
 

@@ -18,12 +18,13 @@ import pytest
 from filelock import FileLock, Timeout
 
 from commonwheel import apply as apply_module
-from commonwheel import files, journal, manifest
+from commonwheel import files, manifest, rollback
 from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import ApplyFailed
 from commonwheel.installation import Request
+from commonwheel.link_mode import LinkMode
 from commonwheel.plan import plan_links, plan_removal
 from conftest import make_environment
 from entries import make_entry, write
@@ -36,12 +37,13 @@ Operation = Callable[[Environment, Path], Act]
 
 def install(environment: Environment, *entries: Entry) -> None:
     with changing(environment):
-        apply(plan_links([Request(entry) for entry in entries], environment))
+        plan = plan_links([Request(entry) for entry in entries], environment)
+        apply(plan, environment)
 
 
 def uninstall(environment: Environment, *names: str) -> None:
     with changing(environment):
-        apply(plan_removal(names, environment))
+        apply(plan_removal(names, environment), environment)
 
 
 def full(store: Path, version: str) -> Entry:
@@ -88,8 +90,32 @@ def a_removal(environment: Environment, store: Path) -> Act:
     return lambda: uninstall(environment, "full")
 
 
+def an_upgrade_in_two_folders(environment: Environment, store: Path) -> Act:
+    """As of Pythons that keep extension modules apart, in ``lib64``."""
+    environment = with_platlib(environment)
+
+    def batch(version: str) -> tuple[Entry, ...]:
+        of_platform = {"p/__init__.py": version, "q.py": version, "q.pth": version}
+        return (
+            make_entry(store, "pure", {"pure.py": version}, version),
+            make_entry(store, "full", of_platform, version, purelib=False),
+        )
+
+    install(environment, *batch("1"))
+    return lambda: install(environment, *batch("2"))
+
+
+def with_platlib(environment: Environment) -> Environment:
+    platlib = environment.scheme.data / "lib64/site-packages"
+    platlib.mkdir(parents=True)
+    return replace(environment, scheme=replace(environment.scheme, platlib=platlib))
+
+
 _OF_A_CHANGE = re.compile("/(stage|done|rescued)-")
-OPERATIONS = [*(a_batch, an_upgrade, a_reinstallation, a_split, a_removal)]
+OPERATIONS = [
+    *(a_batch, an_upgrade, a_reinstallation, a_split, a_removal),
+    an_upgrade_in_two_folders,
+]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -134,7 +160,7 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
     }
 
 
-def test_what_cannot_be_put_back_is_kept(
+def test_what_cannot_be_put_back_is_kept_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act = prepare(an_upgrade, tmp_path)
@@ -143,14 +169,17 @@ def test_what_cannot_be_put_back_is_kept(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(apply_module, "_make_known", fail)
-    monkeypatch.setattr(journal, "_original", fail)
-    with pytest.raises(ApplyFailed, match="could not be put back") as caught:
+    monkeypatch.setattr(rollback, "_original", fail)
+    with pytest.raises(ApplyFailed, match="not put back yet") as caught:
         act()
     assert caught.value.kept is not None
     assert list(caught.value.kept.rglob("METADATA"))
+    with pytest.raises(ApplyFailed, match="cannot be taken back"):
+        act()
+    assert list(caught.value.kept.rglob("METADATA"))
     monkeypatch.undo()
     act()
-    assert list(caught.value.kept.rglob("METADATA"))
+    assert not caught.value.kept.exists()
 
 
 def test_a_second_interrupt_does_not_stop_taking_back(
@@ -158,7 +187,7 @@ def test_a_second_interrupt_does_not_stop_taking_back(
 ) -> None:
     act = prepare(an_upgrade, tmp_path)
     before = snapshot(tmp_path / "environment")
-    undo = journal._original
+    undo = rollback._original
     interrupts = iter(range(3))
 
     def interrupt(*args: Any) -> Path:
@@ -166,7 +195,7 @@ def test_a_second_interrupt_does_not_stop_taking_back(
             raise KeyboardInterrupt
         return undo(*args)
 
-    monkeypatch.setattr(journal, "_original", interrupt)
+    monkeypatch.setattr(rollback, "_original", interrupt)
     monkeypatch.setattr(apply_module, "_make_known", interrupt)
     with pytest.raises(KeyboardInterrupt):
         act()
@@ -236,6 +265,21 @@ def test_metadata_is_copied_where_it_cannot_be_shared(
     assert metadata.read_bytes() == (entry.dist_info / "METADATA").read_bytes()
 
 
+def test_what_is_run_is_no_file_of_the_store(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    """Else ``chmod -R`` of one environment would open it to others in all."""
+    files = {"one.py": "", "one.pth": "", "p/__init__.py": ""}
+    entry = make_entry(tmp_path, "one", files, scripts={"one": "one:x"})
+    beside = make_entry(tmp_path, "two", {"p/two.py": ""})
+    install(environment, entry, beside)
+    for current, _, names in os.walk(site):
+        for path in (Path(current, name) for name in names):
+            if path.suffix == ".pyc" or path.name == "entry_points.txt":
+                assert path.lstat().st_nlink == 1, path
+    assert list((site / manifest.VIEW).rglob("*.pyc"))
+
+
 def test_a_file_does_not_replace_a_folder(
     environment: Environment, tmp_path: Path
 ) -> None:
@@ -295,6 +339,33 @@ def test_what_a_killed_process_has_done_is_taken_back_by_the_next(
     assert (True, True) in outcomes
     # all was done, but not tidied up
     assert (False, operation is a_reinstallation) in outcomes
+
+
+def test_also_what_it_was_copying_to_another_filesystem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "environment"
+    scripts = str(root / "bin")
+    rename = os.rename
+
+    def rename_there(source: Any, target: Any) -> None:
+        if str(source).startswith(scripts) != str(target).startswith(scripts):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_there)
+    monkeypatch.setattr(files, "_renameat2", None)
+    environment = replace(make_environment(tmp_path / "other"), scheme=make_scheme(root))
+    copying = 0
+    for number in itertools.count():
+        act = prepare(a_batch, tmp_path)
+        if not killed(root, number, act):
+            break
+        copying += any((root / "bin").glob(".*"))
+        settle(environment)
+        assert not any((root / "bin").glob(".*")), f"change {number}"
+        shutil.rmtree(root)
+    assert copying
 
 
 def settle(environment: Environment) -> None:
@@ -394,6 +465,46 @@ def test_nor_what_somebody_else_has_put_at_a_path_of_the_change_since(
     for name in ("bin/own", "bin/only-2"):
         assert (root / name).read_text() == "of somebody else"
     assert (root / "bin/same").read_bytes() != b""
+
+
+@pytest.mark.parametrize("by", ["the next", "itself"])
+def test_nor_what_somebody_else_has_put_into_a_folder_of_the_change_since(
+    environment: Environment,
+    site: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    root = environment.scheme.data
+    entry = make_entry(
+        tmp_path,
+        "one",
+        {"one/__init__.py": "", "one/sub/x.py": ""},
+        data={"share/one/x": "", "share/doc/one/x": ""},
+    )
+
+    def others(*_: object) -> None:
+        write(root, {"share/two/x": "of two", "share/doc/one/y": "a note"})
+        write(site, {"one/sub/__pycache__/x.pypy311.pyc": ""})
+        if by == "the next":
+            os._exit(0)
+        raise OSError(errno.EIO, "Input/output error")
+
+    def act() -> None:
+        with changing(environment):
+            plan = plan_links([Request(entry, mode=LinkMode.COPY)], environment)
+            apply(plan, environment)
+
+    monkeypatch.setattr(apply_module, "_make_known", others)
+    if by == "itself":
+        with pytest.raises(ApplyFailed):
+            act()
+    else:
+        killed(tmp_path, 1 << 20, act)
+    settle(environment)
+    assert not list(site.glob("_commonwheel/stage-*"))
+    assert not (site / "one").exists()
+    assert {path for path, _ in files_in(root)} == {"share/two/x", "share/doc/one/y"}
 
 
 def test_what_a_killed_process_has_left_is_removed(

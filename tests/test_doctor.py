@@ -125,6 +125,27 @@ def test_a_distribution_that_is_linked_but_not_installed(linked: Environment) ->
     assert "not listed as installed" in only(examine(linked)).problem
 
 
+def test_a_script_or_a_file_of_metadata_that_is_gone(linked: Environment) -> None:
+    (linked.scheme.purelib / "two-1.0.dist-info/METADATA").unlink()
+    assert "two-1.0.dist-info/METADATA is missing" in only(examine(linked)).problem
+
+
+def test_a_file_of_the_store_that_everybody_can_write_to(linked: Environment) -> None:
+    """As ``chmod -R`` of an environment makes it, by a hard link."""
+    metadata = linked.scheme.purelib / "two-1.0.dist-info/METADATA"
+    assert metadata.stat().st_nlink > 1
+    metadata.chmod(0o666)
+    found = examine(linked)
+    assert "others can write to" in found[0].problem
+
+
+def test_an_environment_that_is_reached_by_another_path_is_the_same(
+    linked: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "alias").symlink_to(linked.scheme.data.parent)
+    assert examine(of_interpreter(tmp_path / "alias" / linked.scheme.data.name)) == []
+
+
 def test_a_distribution_that_is_listed_and_not_linked(linked: Environment) -> None:
     """So pip leaves it if it is killed while it uninstalls."""
     site = linked.scheme.purelib

@@ -81,7 +81,7 @@ def install(
 ) -> Applied:
     request = replace(Request(entry, mode=mode), **options)  # type: ignore[arg-type]
     with changing(environment):
-        return apply(plan_links([request], environment))
+        return apply(plan_links([request], environment), environment)
 
 
 RUNTIME = frozenset(
@@ -290,7 +290,7 @@ def test_falling_back_to_copies_is_said_once_with_the_reason(
     entries = [full(tmp_path / "store"), make_entry(tmp_path / "store", "one", {"o": ""})]
     requests = [Request(entry, mode=AUTO) for entry in entries]
     with changing(environment):
-        done = apply(plan_links(requests, environment))
+        done = apply(plan_links(requests, environment), environment)
     assert list(done.remarks()) == [f"{reason}: copying"]
     assert done.modes == {"full": COPY, "one": COPY}
 

@@ -34,7 +34,7 @@ def install(
 ) -> Applied:
     requests = [Request(entry, mode=mode) for entry in entries]
     with changing(environment):
-        return apply(plan_links(requests, environment, removed=removed))
+        return apply(plan_links(requests, environment, removed=removed), environment)
 
 
 def install_copied(site: Path, name: str, files: dict[str, str]) -> None:

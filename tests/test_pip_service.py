@@ -159,10 +159,10 @@ def test_ctrl_c_before_the_end_is_told_and_the_next_question_answered(
     once = [True]
     apply = install.apply
 
-    def interrupted_once(plan: Any) -> Any:
+    def interrupted_once(plan: Any, environment: Environment) -> Any:
         if once.pop() if once else False:
             os.kill(os.getpid(), signal.SIGINT)
-        return apply(plan)
+        return apply(plan, environment)
 
     monkeypatch.setattr(install, "apply", interrupted_once)
     _, first, second = ask(
@@ -183,8 +183,8 @@ def test_ctrl_c_when_all_was_done_is_too_late(
     wheel = write_wheel(tmp_path, {"sample.py": ""})
     apply = install.apply
 
-    def interrupted_at_the_end(plan: Any) -> None:
-        apply(plan)
+    def interrupted_at_the_end(plan: Any, environment: Environment) -> None:
+        apply(plan, environment)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(install, "apply", interrupted_at_the_end)

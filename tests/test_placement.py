@@ -26,7 +26,7 @@ def install(
 ) -> Applied:
     wanted = [Request(r) if isinstance(r, Entry) else r for r in requests]
     with changing(environment):
-        return apply(plan_links(wanted, environment, removed=removed))
+        return apply(plan_links(wanted, environment, removed=removed), environment)
 
 
 def stored(entries: Path, name: str, *args: Any, **kwargs: Any) -> Entry:

@@ -23,13 +23,13 @@ from folders import shown, snapshot
 def install(environment: Environment, *entries: Entry) -> Plan:
     with changing(environment):
         plan = plan_links([Request(entry) for entry in entries], environment)
-        apply(plan)
+        apply(plan, environment)
     return plan
 
 
 def uninstall(environment: Environment, name: str) -> None:
     with changing(environment):
-        apply(plan_removal([name], environment))
+        apply(plan_removal([name], environment), environment)
 
 
 def install_copied(site: Path, name: str, rows: list[str]) -> None:
@@ -152,7 +152,8 @@ def test_two_site_packages_folders(environment: Environment, tmp_path: Path) -> 
     environment = replace(environment, scheme=scheme)
     pure = make_entry(tmp_path, "pure", {"pure.py": ""})
     plat = make_entry(tmp_path, "plat", {"plat.py": ""}, purelib=False)
-    install(environment, pure, plat)
+    install(environment, plat)
+    install(environment, pure)
     assert shown(scheme.purelib / manifest.VIEW) == {"pure.py": ""}
     assert shown(platlib / manifest.VIEW) == {"plat.py": ""}
     # a version that belongs into the other folder
@@ -271,7 +272,8 @@ def test_bytecode_of_another_runtime_does_not_stay(
     place = site / runtime.bytecode_name(environment.cache_tag)
     for bytecode in (b"old", b"new", b""):
         with changing(environment):
-            apply(plan_links([Request(one)], environment, runtime_bytecode=bytecode))
+            plan = plan_links([Request(one)], environment, runtime_bytecode=bytecode)
+            apply(plan, environment)
         assert (place.read_bytes() if place.exists() else b"") == bytecode
 
 
@@ -283,7 +285,7 @@ def test_what_is_removed_at_the_same_time_is_no_conflict(
     new = make_entry(tmp_path, "new", {"p.py": "new"})
     with changing(environment):
         plan = plan_links([Request(new)], environment, removed=["copied", "old", "none"])
-        apply(plan)
+        apply(plan, environment)
     assert sorted(each.name for each in plan.removals) == ["copied", "old"]
     assert shown(site / manifest.VIEW) == {"p.py": "new"}
     assert not list(site.glob("copied*"))
@@ -296,7 +298,8 @@ def test_uninstalling_a_linked_one_leaves_real_files_of_the_same_name(
     two = make_entry(tmp_path, "two", {"p/__init__.py": "two", "p/two.py": ""})
     install(environment, one)
     with changing(environment):
-        apply(plan_links([Request(two, mode=LinkMode.COPY)], environment))
+        plan = plan_links([Request(two, mode=LinkMode.COPY)], environment)
+        apply(plan, environment)
     uninstall(environment, "one")
     assert (site / "p/__init__.py").read_text() == "two"
     install(environment, one)

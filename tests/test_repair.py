@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -431,7 +432,25 @@ def test_what_pip_was_killed_uninstalling_is_found_and_the_way_out_said(
     assert wrong(filled)
     ((what, way_out),) = mend(filled, store).broken
     assert "two.link is missing" in what
-    assert "the wheel of two" in way_out
+    assert "the wheel of two==1.0" in way_out
+
+
+def test_what_was_shared_with_the_store_is_copied_on_another_filesystem(
+    filled: Environment, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    path = filled.scheme.purelib / "hard/table.txt"
+    path.unlink()
+    monkeypatch.setattr(os, "link", link)
+    assert mend(filled, store).broken == []
+    assert path.stat().st_nlink == 1
+    assert "mode: copy" in (
+        filled.scheme.purelib / "_commonwheel/links/hard.link"
+    ).read_text("utf-8")
+    assert wrong(filled) == []
+    works(filled)
 
 
 def test_how_a_distribution_was_installed_is_kept(

@@ -79,7 +79,7 @@ STEPS = st.lists(
 def install(environment: Environment, *entries: Entry) -> Plan:
     with changing(environment):
         plan = plan_links([Request(entry) for entry in entries], environment)
-        apply(plan)
+        apply(plan, environment)
     return plan
 
 
@@ -87,11 +87,11 @@ def remove(environment: Environment, name: str, by: str) -> None:
     site = environment.scheme.purelib
     if by == "commonwheel":
         with changing(environment):
-            apply(plan_removal([name], environment))
+            apply(plan_removal([name], environment), environment)
     elif list(site.glob(f"{name}-*.dist-info")):
         getattr(uninstallers, by)(site, name)
         with changing(environment):
-            apply(plan_removal([], environment))
+            apply(plan_removal([], environment), environment)
 
 
 def check_records(site: Path) -> None:

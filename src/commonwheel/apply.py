@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonwheel import files, manifest
+from commonwheel import files, manifest, rollback
 from commonwheel.change import Change, missing_top
 from commonwheel.environment import Environment
 from commonwheel.errors import ApplyFailed, EnvironmentBusy, explain
@@ -31,6 +31,7 @@ _LOCK = "lock"
 _STAGE = os.path.basename(manifest.ASIDE)
 _DONE = "done-"
 _RESCUED = "rescued-"
+_KILLED = "what a command that was killed has done there"
 _SAID = (
     "a command that changed this environment was killed, and what it has done cannot be"
     " taken back, because it was changed or copied since: what was there before is in {}"
@@ -106,15 +107,20 @@ def _sweep(folder: Path) -> Iterator[str]:
     for stage in _stages(folder):
         if stage.name.startswith(_STAGE):
             journal = Journal.read(stage)
-            is_back = journal.is_of_now() and journal.take_back()
-            if not is_back and journal.has_kept():
+            if rollback.is_of_now(journal):
+                try:
+                    rollback.take_back(journal)
+                except OSError as error:
+                    reason = f"{_KILLED} cannot be taken back: {explain(error)}"
+                    raise ApplyFailed(folder.parent, reason, stage) from error
+            elif rollback.has_kept(journal):
                 yield _SAID.format(_rescue(stage))
                 continue
         files.remove_tree(stage)
 
 
 def _rescue(stage: Path) -> Path:
-    """Keep what could not be put back for whom it belongs to."""
+    """Keep what is not put back for whom it belongs to."""
     return stage.rename(stage.with_name(stage.name.replace(_STAGE, _RESCUED)))
 
 
@@ -157,10 +163,10 @@ class Applied:
                 yield f"{path}, which is of no distribution, is replaced by {later}'s"
 
 
-def apply(plan: Plan) -> Applied:
-    """Carry out ``plan``: completely, or not at all.
+def apply(plan: Plan, environment: Environment) -> Applied:
+    """Carry out a ``plan`` for ``environment``: completely, or not at all.
 
-    To be called while :func:`changing` its environment.
+    To be called while :func:`changing` it.
 
     :raises LinkModeUnavailable: the only link mode that was allowed does not work
     :raises NoSymbolicLinks: there are none on the environment's filesystem
@@ -174,13 +180,14 @@ def apply(plan: Plan) -> Applied:
     )
     if not touched:
         return Applied(plan, {})
-    with _transaction(touched[0]) as (change, journal):
+    site = environment.sites[0]
+    with _transaction(site) as (change, journal):
         views = [each / manifest.VIEW for each in dict.fromkeys(touched)]
         gone = [path for removal in plan.removals for path in removal.paths]
         journal.begin(dict.fromkeys(touched), _paths(plan), gone, views)
         _write_aside(plan, change)
         journal.will_put(change.aside())
-        _bring_to_disk(plan, journal, touched[0])
+        _bring_to_disk(plan, journal, site)
         _make_importable(plan, change)
         _make_known(plan, change)
         change.steps.remove(gone)
@@ -290,10 +297,11 @@ def _transaction(site: Path) -> Iterator[tuple[Change, Journal]]:
         stage.rename(done)  # from here on nothing is taken back
     except BaseException as error:
         if not done.exists():
-            if not journal.take_back():
-                raise ApplyFailed(
-                    site, str(error) or repr(error), _rescue(stage)
-                ) from error
+            try:
+                rollback.take_back(journal)
+            except OSError as other:
+                reason = f"{str(error) or repr(error)}, and then {explain(other)}"
+                raise ApplyFailed(site, reason, stage) from error
             files.discard(stage)
             raise
     try:

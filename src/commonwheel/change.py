@@ -18,6 +18,9 @@ from commonwheel.steps import Steps
 from commonwheel.view import KEEPER, Link, Split
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+_ENTRY_POINTS = "entry_points.txt"
+"""It says what is run. So it is no file of the store's, and neither is bytecode: whoever
+changes the permission bits of an environment (``chmod -R``) would do so for all."""
 _NO_RIGHT = 1314
 """``ERROR_PRIVILEGE_NOT_HELD`` of Windows."""
 
@@ -94,7 +97,10 @@ class Change:
             if path.parent not in made:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 made.add(path.parent)
-            share(source, path)
+            if name == _ENTRY_POINTS:
+                self._editable.place(source, path)
+            else:
+                share(source, path)
         for name, content in installation.written:
             (staged / name).write_bytes(content)
         self._aside[installation.dist_info] = staged
@@ -118,7 +124,7 @@ class Change:
             if top not in self._trees:
                 return
             staged, path = self._trees.pop(top), top
-        if not staged.is_dir() and path.is_dir() and not path.is_symlink():
+        if not staged.is_dir() and path.is_dir():  # a link to one, too: `lib64`
             raise IsADirectoryError(errno.EISDIR, "a folder is there", str(path))
         self.steps.make_folder(path.parent)
         self.steps.put(staged, path)
@@ -156,11 +162,11 @@ class Change:
         self._aside[place] = folder
 
     def write_link_aside(self, site: Path, link: Link) -> None:
-        """Write what the view shows as a file of its own, or one of the store's."""
+        """Write what the view shows as a file of its own: bytecode."""
         if link.is_bytecode:
             path = site / manifest.VIEW / link.path
             staged = self.steps.new_name(path)
-            self._link_or_copy(Path(link.target), staged)
+            self._editable.place(Path(link.target), staged)
             self._aside[path] = staged
 
     def split(self, site: Path, split: Split) -> None:
@@ -219,7 +225,7 @@ class Change:
 
     def _make_link(self, link: Link, path: Path) -> None:
         if link.is_bytecode:
-            self._link_or_copy(Path(link.target), path)
+            self._editable.place(Path(link.target), path)
             return
         try:
             os.symlink(link.target, path)

@@ -249,7 +249,10 @@ class ApplyFailed(CommonwheelError):
     def __str__(self) -> str:
         outcome = "nothing was changed there"
         if self.kept is not None:
-            outcome = f"some of what was there before could not be put back: {self.kept}"
+            outcome = (
+                f"some of what was there before is not put back yet: the next command"
+                f" does it, or remove {self.kept} to give it up"
+            )
         return f"cannot change {self.path}: {self.reason}; {outcome}"
 
 

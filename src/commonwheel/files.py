@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -21,6 +22,9 @@ from typing import BinaryIO
 READ_ONLY_FILE = 0o444
 READ_ONLY_PROGRAM = 0o555
 READ_ONLY_FOLDER = 0o555
+_NEW = ".new"
+_UNFINISHED = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_NEW)}", re.DOTALL)
+"""What :func:`tempfile.mkstemp` makes of them."""
 _FOR_THE_OWNER_TO_WRITE = 0o644
 """Whatever the umask allows beyond that."""
 
@@ -32,7 +36,7 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
 
     :raises OSError: the folder is missing, full or not writable; ``path`` is as before
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(_NEW, f".{path.name}.", path.parent)
     try:
         with open(handle, "wb") as file:
             file.write(data)
@@ -43,6 +47,11 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a process that was killed in :func:`write_atomically` leaves such a name."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def read(
@@ -174,18 +183,19 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path, prefix: str = ".commonwheel-") -> None:
     """Rename ``source`` to ``target``, where nothing is; copy it if it has to be copied.
 
     That is between filesystems, and for a folder in a lower layer of an overlay.
-    Whatever stops it, what is found at ``target`` is complete.
+    Whatever stops it, what is found at ``target`` is complete; beside it is what was
+    copied until then, in a folder whose name begins with ``prefix``.
     """
     try:
         os.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with staging(target.parent, ".commonwheel-") as staged:
+        with staging(target.parent, prefix) as staged:
             copy = staged / "copy"
             if source.is_dir() and not source.is_symlink():
                 shutil.copytree(source, copy, symlinks=True)

@@ -114,7 +114,8 @@ def without_link(site: Path) -> Iterator[tuple[Path, Row]]:
 
     The ``.dist-info`` folder of each, and its row of the link manifest that is not there.
     """
-    for path in sorted(site.glob("*.dist-info/RECORD")):
+    # what begins with a tilde pip was going to remove
+    for path in sorted(site.glob("[!~]*.dist-info/RECORD")):
         try:
             rows = list(record.parse(path.read_text("utf-8")))
         except (OSError, ValueError):

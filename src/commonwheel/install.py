@@ -125,11 +125,10 @@ def link_entries(
     progress("linking", len(requests), len(requests))
 
     def carry_out(requests: Sequence[Request]) -> Applied:
-        return apply(
-            plan_links(
-                requests, environment, script_template, bytecode, additions, removed
-            )
+        plan = plan_links(
+            requests, environment, script_template, bytecode, additions, removed
         )
+        return apply(plan, environment)
 
     with store.in_use(), changing(environment, store.patience) as said:
         if not environment.plain:  # its files are its own, and need no entry
@@ -158,7 +157,7 @@ def uninstall(
     :raises ApplyFailed: the environment cannot be written; it is as before
     """
     with changing(environment, patience) as said:
-        done = apply(plan_removal(names, environment))
+        done = apply(plan_removal(names, environment), environment)
     return replace(done, fallbacks=(*said, *done.fallbacks))
 
 

@@ -1,13 +1,13 @@
 """Journal: what a change of an environment touches, as it was before it.
 
 It lies in the stage, the folder in which a change keeps what it is going to put
-somewhere, and what it has put aside; so whoever finds a stage can go back to what was:
-the process that made it, or, if that was killed, the next one. Nothing is said of what
-was done: each path is looked at, and what was there is found again by its inode, at its
-place or in the stage. So it can be done at any point, and twice.
+somewhere, and what it has put aside; so whoever finds a stage can go back to what was
+(:mod:`commonwheel.rollback`): the process that made it, or, if that was killed, the next
+one. Nothing is said of what was done.
 
 What can be foreseen is written down before the first path is touched. Paths are relative
-to the stage's site-packages, which may be moved before somebody goes back.
+to the stage's site-packages, which may be moved before somebody goes back. A row is a
+line, ``[KIND, PATH, VALUE]`` in JSON; there is an attribute for each kind.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from commonwheel import files
+from commonwheel import files, manifest
 
 _NAME = "journal"
-_ASIDE = ".old"
-_METADATA = ".dist-info"
+ASIDE = ".old"
+METADATA = ".dist-info"
 _Row = tuple[str, str, object]
-_Kept = dict[int, list[tuple[int, Path]]]
 
 
 class Journal:
@@ -33,25 +31,27 @@ class Journal:
 
     def __init__(self, stage: Path) -> None:
         """``stage``: an empty folder, or one that another process has left."""
-        self._stage = stage
+        self.stage = stage
         self._file = stage / _NAME
+        self.copying = f".{stage.name}-"
         self._site = str(stage.parent.parent)
-        self._own = os.path.join(stage.parent, "")
-        self._was: dict[str, int] = {}
+        self.own = [os.path.join(stage.parent, "")]
+        """What is ours alone: nobody else puts anything below."""
+        self.was: dict[str, int] = {}
         """What was at a path: its inode, or 0 for nothing."""
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         """Of the paths, in their order; names in the stage begin with them."""
         self._names = 0
-        self._put: dict[str, str] = {}
+        self.put: dict[str, str] = {}
         """What the change puts at a path, so that it is known again."""
-        self._made: dict[str, None] = {}
-        """Folders that were not there."""
-        self._emptied: dict[str, int] = {}
+        self.made: dict[str, None] = {}
+        """Folders that were not there; in their order."""
+        self.emptied: dict[str, int] = {}
         """Folders that may go with what is in them: their permission bits."""
-        self._owners: dict[str, int] = {}
+        self.owners: dict[str, int] = {}
         """``.dist-info`` folders that something is changed in: their inodes."""
-        self._stage_then = 0
-        self._is_mine = True
+        self.stage_inode = 0
+        self.is_mine = True
 
     @classmethod
     def read(cls, stage: Path) -> Journal:
@@ -62,7 +62,7 @@ class Journal:
         :raises OSError: it cannot be read
         """
         found = cls(stage)
-        found._is_mine = False
+        found.is_mine = False
         try:
             lines = found._file.read_text("ascii", "replace").splitlines()
         except FileNotFoundError:
@@ -91,13 +91,14 @@ class Journal:
         :raises OSError: the stage cannot be written
         """
         sites = tuple(sites)
-        rows: list[_Row] = [("stage", self._site, _inode(str(self._stage)))]
+        rows: list[_Row] = [("stage", self._site, inode(str(self.stage)))]
+        rows += [("site", str(site), 0) for site in sites]
         tops = tuple(os.path.join(view, "") for view in views)
         links: dict[str, bool] = {}
         for path in dict.fromkeys(map(str, paths)):
             rows += _foreseen(path, tops, links)
         owners = dict.fromkeys(os.path.dirname(path) for _, path, _ in rows)
-        rows += [("owner", o, _inode(o)) for o in owners if o.endswith(_METADATA)]
+        rows += [("owner", o, inode(o)) for o in owners if o.endswith(METADATA)]
         stops = {str(each) for site in sites for each in (site, *site.parents)}
         rows += _may_go({str(path.parent) for path in emptied}, stops)
         self._write(rows)
@@ -106,34 +107,46 @@ class Journal:
         """A new name in the stage, for something that is to be put at ``path``."""
         self.will_touch(path)
         self._names += 1
-        return self._stage / f"{self._numbers[str(path)]}.{self._names}"
+        return self.stage / f"{self.numbers[str(path)]}.{self._names}"
 
     def name_aside(self, path: Path) -> Path:
         """A new name in the stage, for what is to be taken away from ``path``."""
         name = self.name_for(path)
-        return name.with_name(f"{name.name}{_ASIDE}")
+        return name.with_name(f"{name.name}{ASIDE}")
+
+    def move_out(self, source: Path, path: Path) -> None:
+        """Move something out of the stage to its place, where nothing is.
+
+        If that is on another filesystem, what a killed process has copied is found again.
+        """
+        files.move(source, path, self.copying)
 
     def will_touch(self, path: Path) -> None:
         """To be called before something is made at ``path``, or taken away."""
-        if str(path) not in self._was:
-            self._write([("path", str(path), _inode(str(path)))])
+        if str(path) not in self.was:
+            self._write([("path", str(path), inode(str(path)))])
 
     def will_make_folder(self, folder: Path) -> None:
         """To be called before a folder is made."""
-        if str(folder) not in self._made:
+        if str(folder) not in self.made:
             self._write([("made", str(folder), 0)])
 
     def will_remove_folder(self, folder: Path) -> None:
         """To be called before an empty folder is removed."""
-        if str(folder) not in self._emptied:
+        if str(folder) not in self.emptied:
             self._write([("emptied", str(folder), _mode(str(folder)))])
 
     def will_put(self, staged: Mapping[Path, Path]) -> None:
         """To be called before anything is put at its place: what, by the places.
 
-        What is found there later and is something else was put there by somebody else.
+        What is found there later and is something else was put there by somebody else;
+        so is what else is then in a folder that is put as a whole.
         """
-        rows = [("put", str(a), _identity(str(each), a)) for a, each in staged.items()]
+        rows: list[_Row] = []
+        for place, each in staged.items():
+            rows.append(("put", str(place), identity(str(each), place)))
+            if each.is_dir() and not self.is_ours(str(place)):
+                rows += _inside(str(each), str(place))
         self._write(rows)
 
     def keep(self) -> None:
@@ -144,91 +157,9 @@ class Journal:
         with open(self._file, "rb") as file:
             os.fsync(file.fileno())
 
-    def is_of_now(self) -> bool:
-        """Whether nobody else has changed since what this is about.
-
-        Of each distribution that is touched the metadata is what was there before, or
-        what the change puts there; and neither of them is gone.
-
-        :raises OSError: the stage cannot be read
-        """
-        if self._stage_then not in (0, _inode(str(self._stage))):
-            return False  # a copy, whose inodes say nothing
-        with os.scandir(self._stage) as found:
-            aside = {each.inode() for each in found}
-        touched = [path for path in self._was if path.endswith(_METADATA)]
-        for path in dict.fromkeys((*self._owners, *touched)):
-            was = self._was[path] if path in self._was else self._owners[path]
-            put = int(self._put.get(path, "0").partition(":")[0])
-            now = _inode(path)
-            is_put = _identity(path, Path(path)) == self._put.get(path)
-            if now not in (0, was) and not is_put:
-                return False
-            if not {was, put} <= {0, now} | aside:
-                return False
-        return True
-
-    def has_kept(self) -> bool:
-        """Whether something lies in the stage that was at a place before.
-
-        :raises OSError: the stage cannot be read
-        """
-        if self._stage_then not in (0, _inode(str(self._stage))):
-            return True
-        before = {was for was in self._was.values() if was}
-        with os.scandir(self._stage) as found:
-            return any(e.name.endswith(_ASIDE) or e.inode() in before for e in found)
-
-    def take_back(self) -> bool:
-        """Make everything as it was; whether that could be done. Ctrl-C waits."""
-        kept: _Kept = {}
-        complete = _persist(partial(self._find_kept, kept))
-        for folder, mode in sorted(self._emptied.items()):
-            complete &= _persist(partial(_make_again, folder, mode))
-        for path in reversed(self._was):
-            complete &= _persist(partial(self._restore, path, kept))
-        for folder in reversed(self._made):
-            complete &= _persist(partial(_remove_if_empty, folder))
-        return complete
-
-    def _find_kept(self, kept: _Kept) -> None:
-        """What lies in the stage, by the numbers of the paths it is of."""
-        with os.scandir(self._stage) as found:
-            for each in found:
-                number, dot, _ = each.name.partition(".")
-                if dot and number.isdecimal():
-                    known = kept.setdefault(int(number), [])
-                    known.append((_inode(each.path), Path(each.path)))
-
-    def _restore(self, path: str, kept: _Kept) -> None:
-        was, now = self._was[path], _inode(path)
-        if now == was or (now and not self._has_put(path)):
-            return
-        if not was:
-            self._take_away(path)
-            return
-        source = _original(was, kept.get(self._numbers[path], []))
-        if source is None:
-            return  # it was never put aside; somebody else has taken it away
-        if now and files.exchange(source, Path(path)):
-            return
-        self._take_away(path)
-        files.move(source, Path(path))
-
-    def _take_away(self, path: str) -> None:
-        """In one step, into the stage: else it would seem to be gone by somebody else."""
-        if os.path.lexists(path):
-            files.move(Path(path), self._stage / f"gone-{os.urandom(8).hex()}")
-
-    def _has_put(self, path: str) -> bool:
-        """Whether what is at a path is there by this change."""
-        if self._is_mine or path.startswith(self._own):
-            return True
-        right, found = self._put.get(path, ""), _identity(path, Path(path))
-        if right and os.lstat(path).st_dev != os.lstat(self._stage).st_dev:
-            # it had to be copied there
-            right, found = (each.partition(":")[2] for each in (right, found))
-        return found == right
+    def is_ours(self, path: str) -> bool:
+        """Whether what is put at a path, a folder too, is nobody else's to write to."""
+        return path.endswith(METADATA) or path.startswith(tuple(self.own))
 
     def _write(self, rows: Iterable[_Row]) -> None:
         rows = list(rows)
@@ -248,21 +179,23 @@ class Journal:
 
     def _take(self, kind: str, at: str, value: object) -> None:
         if kind == "put":
-            self._put[at] = str(value)
+            self.put[at] = str(value)
             return
         if not isinstance(value, int):
             raise ValueError(value)
         if kind == "path":
-            self._numbers.setdefault(at, len(self._numbers))
-            self._was.setdefault(at, value)
+            self.numbers.setdefault(at, len(self.numbers))
+            self.was.setdefault(at, value)
+        elif kind == "site":
+            self.own.append(os.path.join(at, manifest.FOLDER, ""))
         elif kind == "made":
-            self._made.setdefault(at)
+            self.made.setdefault(at)
         elif kind == "emptied":
-            self._emptied.setdefault(at, value)
+            self.emptied.setdefault(at, value)
         elif kind == "owner":
-            self._owners[at] = value
+            self.owners[at] = value
         elif kind == "stage":
-            self._stage_then = value
+            self.stage_inode = value
         else:
             raise ValueError(kind)
 
@@ -277,9 +210,21 @@ def _foreseen(path: str, tops: Iterable[str], links: dict[str, bool]) -> Iterato
                 if folder not in links:
                     links[folder] = os.path.islink(folder)
                 if links[folder]:
-                    yield "path", folder, _inode(folder)
+                    yield "path", folder, inode(folder)
                     return
-    yield "path", path, _inode(path)
+    yield "path", path, inode(path)
+
+
+def _inside(staged: str, place: str) -> Iterator[_Row]:
+    """The rows of what a folder holds that is put as a whole."""
+    yield "made", place, 0
+    for current, folders, names in os.walk(staged):
+        inner = place + current[len(staged) :]
+        yield from (("made", os.path.join(inner, name), 0) for name in folders)
+        for name in names:
+            path = os.path.join(inner, name)
+            yield "path", path, 0
+            yield "put", path, identity(os.path.join(current, name), Path(path))
 
 
 def _may_go(folders: Iterable[str], stops: Iterable[str]) -> Iterator[_Row]:
@@ -295,44 +240,7 @@ def _may_go(folders: Iterable[str], stops: Iterable[str]) -> Iterator[_Row]:
                 yield "emptied", folder, _mode(folder)
 
 
-def _original(was: int, kept: Iterable[tuple[int, Path]]) -> Path | None:
-    """What was at a path, of what lies in the stage under its number.
-
-    It has another inode if it had to be copied there, or came from a lower layer of an
-    overlay; then its name tells: nothing else was put aside first.
-    """
-    found = sorted(kept, key=lambda each: int(each[1].name.split(".")[1]))
-    same = [each for inode, each in found if inode == was]
-    aside = [each for _, each in found if each.name.endswith(_ASIDE)]
-    return next(iter((*same, *aside, *(each for _, each in found))), None)
-
-
-def _persist(act: Callable[[], object]) -> bool:
-    """Do something that can be done twice; whether it worked. Ctrl-C is for later."""
-    while True:
-        try:
-            act()
-        except KeyboardInterrupt:
-            continue
-        except OSError:
-            return False
-        return True
-
-
-def _remove_if_empty(folder: str) -> None:
-    try:
-        os.rmdir(folder)
-    except OSError:
-        pass
-
-
-def _make_again(folder: str, mode: int) -> None:
-    if not os.path.lexists(folder):
-        os.mkdir(folder)
-        os.chmod(folder, mode)
-
-
-def _inode(path: str) -> int:
+def inode(path: str) -> int:
     """Of what is there; 0 if nothing is."""
     try:
         return os.lstat(path).st_ino
@@ -340,7 +248,7 @@ def _inode(path: str) -> int:
         return 0
 
 
-def _identity(path: str, place: Path) -> str:
+def identity(path: str, place: Path) -> str:
     """What is there, so that it is known again at ``place``: its inode and more.
 
     An inode is soon used again, and a file that was edited is somebody else's. So is
@@ -351,7 +259,7 @@ def _identity(path: str, place: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""
     if stat.S_ISDIR(status.st_mode):
-        time = f":{status.st_mtime_ns}" if place.suffix == _METADATA else ""
+        time = f":{status.st_mtime_ns}" if place.suffix == METADATA else ""
         return f"{status.st_ino}{time}"
     return f"{status.st_ino}:{status.st_mtime_ns}:{status.st_size}"
 

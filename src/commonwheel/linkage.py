@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -95,11 +95,8 @@ def look(environment: Environment, quick: bool = False) -> Look:
 
 
 def _of_runtime(environment: Environment, site: Path) -> Iterator[Damage]:
-    wanted: Mapping[str, bytes] = {
-        **runtime.files(environment.version, site),
-        f"{_VIEW}{view.KEEPER}": b"",
-    }
-    for name, content in wanted.items():
+    version, keeper = environment.version, f"{_VIEW}{view.KEEPER}"
+    for name in (*runtime.files(version, site), keeper):
         try:
             found = (site / name).read_bytes()
         except FileNotFoundError:
@@ -107,7 +104,8 @@ def _of_runtime(environment: Environment, site: Path) -> Iterator[Damage]:
         except OSError as error:
             yield Damage(site, name, Fault.UNREADABLE, explain(error))
         else:
-            if found != content:
+            is_keeper = name == keeper and not found
+            if not (is_keeper or runtime.is_right(name, found, version, site)):
                 detail = "or of another commonwheel, or place"
                 yield Damage(site, name, Fault.CHANGED, detail)
 
@@ -120,6 +118,17 @@ def _strays(site: Path, shown: set[str]) -> Iterator[Damage]:
             if os.path.islink(path) and relative not in shown:
                 detail = "a link of no distribution"
                 yield Damage(site, relative, Fault.ADDED, detail)
+
+
+def is_real(link: Manifest, path: str) -> bool:
+    """Whether a row in RECORD of a distribution is of a file in the environment.
+
+    What is not is in the store only, and shown by the view.
+    """
+    if not link.is_linked or os.path.isabs(path):
+        return True
+    ours = path.startswith((f"{link.metadata}/", f"{manifest.FOLDER}/", "../"))
+    return ours or tree.must_be_real(path)
 
 
 class _Distribution:
@@ -202,13 +211,8 @@ class _Distribution:
         if row.path.startswith(_VIEW):
             self.shown.add(row.path)
             self._look_at_view(row.path, row.path.removeprefix(_VIEW))
-        elif not self._link.is_linked or self._is_real(row.path):
+        elif is_real(self._link, row.path):
             self._look_at_file(row)
-
-    def _is_real(self, path: str) -> bool:
-        """Whether a row of a linked distribution is of a file in the environment."""
-        ours = path.startswith((f"{self._link.metadata}/", f"{manifest.FOLDER}/", "../"))
-        return ours or os.path.isabs(path) or tree.must_be_real(path)
 
     def _look_at_view(self, row: str, shown: str) -> None:
         path = self._site / row

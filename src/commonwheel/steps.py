@@ -37,7 +37,7 @@ class Steps:
             if files.exchange(staged, path):
                 return
             self.move_aside(path)
-        files.move(staged, path)
+        self._journal.move_out(staged, path)
 
     def move_aside(self, path: Path) -> None:
         """Take something away; it is kept until the end."""

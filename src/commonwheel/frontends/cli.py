@@ -33,6 +33,9 @@ from commonwheel.frontends.verbs import (
     verify,
 )
 
+_TAKEN_BACK = "what was not complete was taken back"
+"""Of commands that are several changes some may have come to their ends."""
+
 
 class Arguments(argparse.Namespace):
     """What was asked for on the command line."""
@@ -49,7 +52,7 @@ def main(given: Sequence[str] | None = None) -> int:
         with Interruption():
             return _carry_out(asked)
     except KeyboardInterrupt:
-        print("commonwheel: interrupted, nothing was changed", file=sys.stderr)
+        print(f"commonwheel: interrupted; {_TAKEN_BACK}", file=sys.stderr)
     return 1
 
 
@@ -64,11 +67,11 @@ def _carry_out(asked: Arguments) -> int:
     except CommonwheelError as error:
         arguments.complain("error", error)
     except MemoryError:
-        arguments.complain("error", f"{shortage.MEMORY}; nothing was changed")
+        arguments.complain("error", f"{shortage.MEMORY}; {_TAKEN_BACK}")
     except RuntimeError as error:
         if not shortage.is_of_threads(error):
             raise
-        arguments.complain("error", f"{shortage.THREADS}; nothing was changed")
+        arguments.complain("error", f"{shortage.THREADS}; {_TAKEN_BACK}")
     except (OSError, ValueError) as error:
         arguments.complain("error", _explain(error))
         _print_no_more()

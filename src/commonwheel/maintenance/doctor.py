@@ -79,7 +79,8 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
 
 
 def _check_runtime(site: Path, environment: Environment, mend: str) -> Iterator[Finding]:
-    for name, content in runtime.files(environment.version, site).items():
+    version = environment.version
+    for name in runtime.files(version, site):
         path = site / name
         try:
             present = path.read_bytes()
@@ -89,7 +90,7 @@ def _check_runtime(site: Path, environment: Environment, mend: str) -> Iterator[
             readable = f"make it readable, or: {mend}"
             yield Finding(f"{path} is not readable ({error.strerror})", readable)
         else:
-            if present != content:
+            if not runtime.is_right(name, present, version, site):
                 yield Finding(f"{path} is changed or of another commonwheel", mend)
 
 
@@ -198,17 +199,27 @@ def _check_metadata(site: Path, link: Manifest, mend: str) -> Iterator[Finding]:
         problem = f"{site / link.path} is left over from an installation written over"
         yield Finding(problem, mend)
         return
-    gone = [row for row in listed if row.startswith(f"{manifest.VIEW}/")]
-    gone = [row for row in sorted(gone) if not os.path.lexists(site / row)]
-    if any("__pycache__" not in row for row in gone):
-        yield Finding(f"{link.name} {link.version}: {site / gone[0]} is missing", mend)
+    for row in sorted(listed):
+        there = os.path.normpath(site / row)
+        if row.endswith(".pyc") or not linkage.is_real(link, row):
+            continue  # bytecode is made again by whoever imports
+        if not os.path.lexists(there):
+            yield Finding(f"{link.name} {link.version}: {there} is missing", mend)
+            return
+        status = os.lstat(there)
+        is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if is_open and status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+            reason = "is a file of the store's that others can write to"
+            yield Finding(f"{link.name} {link.version}: {there} {reason}", mend)
+            return
 
 
 def _check_listed(site: Path, environment: Environment) -> Iterator[Finding]:
     for metadata, row in holdings.without_link(site):
         name = manifest.name_of(row.path)
-        reason = f"{name} is listed as installed ({metadata.name}), and not linked"
-        yield Finding(reason, linkage.reinstall(environment, name))
+        _, _, version = metadata.stem.rpartition("-")
+        reason = f"{name} {version} is listed as installed, and not linked"
+        yield Finding(reason, linkage.reinstall(environment, f"{name}=={version}"))
 
 
 def _check_view(site: Path, found: list[Manifest], mend: str) -> Iterator[Finding]:

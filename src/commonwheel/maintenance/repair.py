@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from commonwheel import holdings, linkage
+from commonwheel import holdings, installed, linkage
 from commonwheel.damage import Damage, Fault
 from commonwheel.environment import Environment
 from commonwheel.install import Progress
@@ -136,6 +136,11 @@ class _Sorted:
         self.hopeless: list[tuple[str, str]] = []
         self.kept: list[Damage] = []
 
+    def _pinned(self, name: str) -> str:
+        """The distribution as it is to be had again: of no other version."""
+        found = installed.read(self._environment).get(name)
+        return f"{name}=={found[0].version}" if found else name
+
     def add(self, name: str, damages: Sequence[Damage], undo_edits: bool) -> None:
         """Those of the distribution ``name``."""
         edited = [d for d in damages if d.fault is Fault.EDITED and not undo_edits]
@@ -146,7 +151,7 @@ class _Sorted:
         if all(each.fault is Fault.ADDED for each in others):
             self.left += others
         elif name not in self._again:
-            way_out = linkage.reinstall(self._environment, name)
+            way_out = linkage.reinstall(self._environment, self._pinned(name))
             self.hopeless.append((str(others[0]), way_out))
         elif edited:
             version = self._again[name].manifest.version

@@ -45,7 +45,7 @@ def tidy(
     restoration = plan_removal((), environment)
     if restoration.shown:
         with changing(environment, patience):
-            apply(plan_removal((), environment))
+            apply(plan_removal((), environment), environment)
 
 
 def _strays(site: Path) -> Iterator[Path]:

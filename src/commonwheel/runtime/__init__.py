@@ -57,6 +57,21 @@ def files(version: str, site: Path) -> dict[str, bytes]:
     return {MODULE: _RUNTIME, **encoded}
 
 
+def is_right(name: str, found: bytes, version: str, site: Path) -> bool:
+    """Whether one of the :func:`files` of a folder is as it should be.
+
+    The start-up file names the folder by any of its paths: they may lead through links.
+    """
+    if found == files(version, site).get(name):
+        return True
+    home = home_of(found.decode("ascii", "replace")) if name == START_UP else None
+    try:
+        is_here = home is not None and home.samefile(site)
+    except OSError:
+        return False
+    return is_here and home is not None and found == files(version, home)[name]
+
+
 def home_of(start_up: str) -> Path | None:
     """The folder that a start-up file was written for; None if it does not say that."""
     line = _LINE.search(start_up)

@@ -19,7 +19,7 @@ from commonwheel.store import Store
 from commonwheel.sync import Host
 
 MENDING = "mending"
-_HARD_LINKED = ("dist-info/", "tree/__pycache__/")
+_HARD_LINKED = "dist-info/"
 """Of what environments have hard links, whatever their link mode."""
 _NO_WHEEL = "its wheel is not to be had"
 _OFFLINE = "its wheel is not at hand, and not fetched offline"
@@ -105,7 +105,7 @@ class Mending:
     def with_hard_links(self) -> Iterator[str]:
         """Other environments that have files of what was there before.
 
-        Metadata, and bytecode of modules, are hard links in all of them.
+        Metadata is hard links in all of them.
         """
         found: set[Path] = set()
         for each in self._broken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from commonwheel import entry_folder, files, holdings, linkage, manifest, record, view
@@ -11,10 +12,11 @@ from commonwheel.apply import changing
 from commonwheel.damage import Damage, Fault
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
-from commonwheel.errors import CommonwheelError
+from commonwheel.errors import CommonwheelError, LinkModeUnavailable
 from commonwheel.exclusion import Patience
 from commonwheel.install import link_entries
 from commonwheel.installation import INSTALLER, Request
+from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.mending.links import rows_of, text_of
 from commonwheel.maintenance.mending.plan import Again, Outcome, RepairPlan
 from commonwheel.maintenance.mending.users import compiler_of
@@ -38,8 +40,9 @@ def mend(
         if entry is not None:
             requests.append(_request(each, entry, environment))
         elif each.manifest.entry not in entries:
-            way_out = linkage.reinstall(environment, each.manifest.name)
-            outcome.broken.append((f"{each.manifest.name} has no entry", way_out))
+            name, version = each.manifest.name, each.manifest.version
+            way_out = linkage.reinstall(environment, f"{name}=={version}")
+            outcome.broken.append((f"{name} has no entry", way_out))
     homes = [request.entry.root.parent.parent for request in requests]
     for site in environment.sites:
         homes += [link.entry.parent.parent for link in holdings.read_links(site)[0]]
@@ -87,19 +90,30 @@ def _link(
                     each = by_name[request.entry.description.name]
                     _make_removable(each, request, environment)
             done = link_entries(requests, environment, store)
+    except LinkModeUnavailable:  # the environment was moved: to another filesystem
+        copies = [_as_copy(request) for request in requests]
+        _link(copies, again, environment, store, outcome)
     except (CommonwheelError, OSError) as error:
         if len(requests) > 1:  # which of them it was
             for request in requests:
                 _link([request], again, environment, store, outcome)
             return
         name = "".join(each.entry.description.name for each in requests)
-        way_out = linkage.reinstall(environment, name or "pip")
+        versions = [f"=={each.entry.description.version}" for each in requests]
+        way_out = linkage.reinstall(environment, "".join((name or "pip", *versions)))
         outcome.broken.append((f"{name or 'the runtime'}: {error}", way_out))
     else:
         outcome.remarks += done.remarks()
         outcome.mended += [f"{e.name}: linked again" for e in done.plan.installations]
         if not requests:
             outcome.mended.append("the runtime: renewed")
+
+
+def _as_copy(request: Request) -> Request:
+    """The same; real files need not be shared with the store."""
+    if request.mode is LinkMode.MANIFEST:
+        return request
+    return replace(request, mode=LinkMode.COPY)
 
 
 def _clear(
