@@ -51,7 +51,6 @@ class Journal:
         self.owners: dict[str, int] = {}
         """``.dist-info`` folders that something is changed in: their inodes."""
         self.stage_inode = 0
-        self.is_mine = True
 
     @classmethod
     def read(cls, stage: Path) -> Journal:
@@ -62,7 +61,6 @@ class Journal:
         :raises OSError: it cannot be read
         """
         found = cls(stage)
-        found.is_mine = False
         try:
             lines = found._file.read_text("ascii", "replace").splitlines()
         except FileNotFoundError:

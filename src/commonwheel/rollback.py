@@ -140,7 +140,7 @@ def _remove_bytecode(journal: Journal, source: str) -> None:
 
 def _has_put(journal: Journal, path: str) -> bool:
     """Whether what is at a path is there by this change."""
-    if journal.is_mine or path.startswith(tuple(journal.own)):
+    if path.startswith(tuple(journal.own)):
         return True
     right, found = journal.put.get(path, ""), identity(path, Path(path))
     if right and os.lstat(path).st_dev != os.lstat(journal.stage).st_dev:
