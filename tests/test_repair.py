@@ -423,6 +423,14 @@ def test_what_was_edited_in_the_environment_stays_unless_that_is_asked_for(
     assert wrong(filled) == []
 
 
+def test_a_link_that_has_an_owner_again_is_not_said_to_be_removed(
+    filled: Environment, store: Store
+) -> None:
+    (filled.scheme.purelib / "_commonwheel/links/one.link").unlink()
+    assert mend(filled, store).mended == ["one: linked again"]
+    works(filled)
+
+
 def test_what_pip_was_killed_uninstalling_is_found_and_the_way_out_said(
     filled: Environment, store: Store
 ) -> None:

@@ -134,7 +134,9 @@ def _clear(
     except (CommonwheelError, OSError, ValueError) as error:
         outcome.broken += [(f"{each}: {error}", "remove it") for each in left]
     else:
-        outcome.mended += [f"{each.place / each.path}: removed" for each in left]
+        paths = (each.place / each.path for each in left)
+        gone = [path for path in paths if not os.path.lexists(path)]
+        outcome.mended += [f"{path}: removed" for path in gone]
 
 
 def _make_removable(each: Again, request: Request, environment: Environment) -> None:
