@@ -170,6 +170,7 @@ class Store(StoreFolder):
 
         :raises InvalidWheel: the file is not a wheel
         :raises InvalidStore: the store cannot be written
+        :raises StoreBusy: somebody else was at it all the time
         :raises OSError: the wheel file cannot be read
         """
         before = _state(path)
@@ -190,6 +191,7 @@ class Store(StoreFolder):
         to be sealed again.
 
         :raises InvalidStore: the store cannot be written
+        :raises StoreBusy: somebody else was at it all the time
         """
         digest = entry.description.sha256
         with self._writing():
@@ -316,6 +318,8 @@ class Store(StoreFolder):
 
         :raises InvalidEnvironment: the interpreter does not run
         :raises InvalidStore: the store cannot be written
+        :raises StoreBusy: somebody else was at it all the time
+        :raises EntryGone: the entry was collected meanwhile
         """
         tag = compiler.cache_tag
         if entry_folder.has_bytecode(entry, tag):

@@ -25,10 +25,11 @@ def main() -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        # a damaged installation of commonwheel is something to tell, too
+        # a damaged installation is something to tell, too, and so is no memory left
         from commonwheel.frontends import pip_service
-    except ImportError as error:
-        message = {"error": f"commonwheel is not usable: {error}"}
+    except (ImportError, MemoryError, OSError) as error:
+        reason = str(error) or "out of memory"
+        message = {"error": f"commonwheel is not usable: {reason}"}
         answers.write(json.dumps(message).encode("ascii") + b"\n")
         return 1
     try:

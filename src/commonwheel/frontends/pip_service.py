@@ -158,11 +158,8 @@ class _Service:
     def _tidy(self, question: Message) -> Message:
         self._python = question
         environment = self._environment(question["tidy"], "")
-        try:
-            tidy(environment, settings.patience())
-            register(environment, settings.patience())
-        except ValueError as error:
-            return {"error": str(error)}
+        tidy(environment, settings.patience())
+        register(environment, settings.patience())
         return {}
 
     def _environment(self, scheme: Message, python: str) -> Environment:

@@ -115,7 +115,7 @@ class Collected:
 
 
 def preview(store: Store, rules: Rules) -> Plan:
-    """What :func:`collect` would do now. Changes nothing.
+    """What :func:`collect` would do now. Changes nothing of what is held.
 
     :raises InvalidRegistry: what one environment needs is not known
     :raises NothingRegistered: no environment is, so nothing is known to be used
