@@ -19,13 +19,14 @@ from wheelhouse import CHECKOUT
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from hostile_wheels import HOSTILE, Hostile
-from zip_file import archive, streamed, wheel_parts
+from zip_file import FILES, archive, streamed, wheel_parts
 
 SECONDS = 120 if os.environ.get("CI") else 10
 _ACCEPTED = {
     "a wheel": lambda: archive(wheel_parts()),
     "a streamed wheel": lambda: archive([streamed(part) for part in wheel_parts()]),
     "a large one": lambda: archive(wheel_parts(), large={}),
+    "one of 2 GiB": lambda: archive(wheel_parts(), large={}, full=False),
 }
 _NEEDED = ("packaging", "installer")
 
@@ -71,6 +72,27 @@ def test_every_python_has_the_same_verdict(files: Path, path_of_python: str) -> 
     expected = {f"{n:03}": hostile.rule.value for n, hostile in enumerate(HOSTILE)}
     assert {key: first[key] for key in expected} == expected
     assert {len(first[key]) for key in _ACCEPTED} == {64}
+
+
+@pytest.mark.parametrize("what", _ACCEPTED)
+def test_others_see_the_same_in_what_is_accepted(
+    what: str, files: Path, tmp_path: Path
+) -> None:
+    path = files / what / HOSTILE[0].file_name
+    expected = {str(part.name): part.content for part in wheel_parts()}
+    for version in interpreters.VERSIONS:
+        python, target = interpreters.require(version), tmp_path / version
+        run((python, "-m", "zipfile", "-e", path, target))
+        assert _contents(target) == expected
+    uv = (sys.executable, "-m", "uv", "pip", "install", "--offline", "--no-cache")
+    run((*uv, "--target", tmp_path / "uv", path))
+    seen = _contents(tmp_path / "uv")
+    assert {name: seen[name] for name in FILES} == FILES
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 THROUGH_PIP = (

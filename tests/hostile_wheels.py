@@ -198,10 +198,18 @@ _ARCHIVES = (
     Hostile(
         "a zip64 end of several disks", Rule.ONE_DISK, lambda: _zip(large={"disks": 2})
     ),
+    *(
+        Hostile(
+            f"a zip64 end that nobody needs, with another {figure}",
+            Rule.ZIP64,
+            lambda figure=figure: _zip(large={figure: 4}, full=False),
+        )
+        for figure in ("count", "size", "begin", "at")
+    ),
     Hostile(
-        "a zip64 end that nobody needs",
+        "a zip64 locator that nobody needs, alone",
         Rule.ZIP64,
-        lambda: _zip(after_central=end64(count=5, size=1, begin=1, at=1)),
+        lambda: _zip(after_central=end64(count=5, size=1, begin=1, at=1)[56:]),
     ),
     Hostile(
         "a zip64 field that nobody needs",
@@ -594,6 +602,27 @@ _WHEELS = (
     ),
     Hostile("an entry point that is none", Rule.ENTRY_POINTS, lambda: _scripts("a = b")),
     Hostile("entry points that are none", Rule.ENTRY_POINTS, lambda: _scripts("a b:c")),
+    Hostile(
+        "an entry point of nothing",
+        Rule.ENTRY_POINTS,
+        lambda: wheel(metadata={"entry_points.txt": b"a = p:m\n[console_scripts]\n"}),
+    ),
+    Hostile(
+        "a section and an entry point in one line",
+        Rule.ENTRY_POINTS,
+        lambda: _scripts("[gui_scripts] a = p:m"),
+    ),
+    # what configparser takes for ever for
+    Hostile(
+        "a long line of spaces",
+        Rule.ENTRY_POINTS,
+        lambda: _scripts("a" + 50_000 * " " + "b"),
+    ),
+    Hostile(
+        "entry points that multiply",
+        Rule.ENTRY_POINTS,
+        lambda: _scripts("\n".join(f"a{n} = {f'%(a{n + 1})s' * 99}" for n in range(9))),
+    ),
     # pip CVE-2026-8643: an entry point's name as a path
     Hostile("a path as entry point", Rule.SCRIPT_NAME, lambda: _scripts("../../x = p:m")),
     Hostile(
@@ -652,6 +681,18 @@ _WHEELS = (
         Rule.ENVIRONMENT_FILE,
         lambda: wheel({f"{DATA}/data/pyvenv.cfg": b""}),
     ),
+    *(
+        Hostile(
+            f"a file in the place of {folder}",
+            Rule.ENVIRONMENT_FILE,
+            lambda folder=folder: wheel({f"{DATA}/data/{folder}": b""}),
+        )
+        for folder in (
+            *("bin", "Scripts", "lib", "lib64", "include", "lib/python3.12"),
+            *("lib64/python3.13t", "lib/python3.12/site-packages", "lib/pypy3.11"),
+            *("include/site", "include/site/python3.12", "include/python3.12"),
+        )
+    ),
     Hostile(
         "modules as data",
         Rule.ENVIRONMENT_FILE,
@@ -670,6 +711,11 @@ _LARGE = (
         "17 GB",
         Rule.SIZE_LIMIT,
         lambda: _with(*_claiming("p/{}", 0xF0000000, 5)),
+    ),
+    Hostile(
+        "very many lines of entry points",
+        Rule.MEMBERS_LIMIT,
+        lambda: _scripts("\n" * 100_000, {"p/noise.bin": _noise(10_000).content}),
     ),
     Hostile("a bomb", Rule.RATIO_LIMIT, lambda: wheel({"p/zeros": bytes(10 << 20)})),
     Hostile("a long name", Rule.PATH_LIMIT, lambda: wheel({"a/" * 512 + "x": b""})),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import event, given, settings
@@ -160,7 +163,12 @@ def test_what_is_odd_but_harmless_is_told(tmp_path: Path) -> None:
 def test_accepts_what_is_right_if_unusual(tmp_path: Path) -> None:
     path = write_wheel(
         tmp_path,
-        {INIT: FILES[INIT], "commonwheel/x.commonwheel": "", "naïve/包.py": ""},
+        {
+            INIT: FILES[INIT],
+            "commonwheel/x.commonwheel": "",
+            "naïve/包.py": "",
+            **{f"sample-1.0.data/data/{name}": "" for name in ("share", "lib/python")},
+        },
         edit_record=lambda rows: [
             *change(INIT, SHA512, "")(rows),
             ("p/", "", ""),
@@ -170,6 +178,45 @@ def test_accepts_what_is_right_if_unusual(tmp_path: Path) -> None:
     )
     unpack.extract(wheel.read(path), tmp_path / "unpacked")
     assert (tmp_path / "unpacked/tree/naïve/包.py").exists()
+
+
+MANY = 24_000
+POINTS = "".join(f"s{number:x} = p:main\n" for number in range(MANY))
+ODD: dict[str, dict[str, Any]] = {
+    "folders, the last one twice": {
+        "files": {},
+        "extra": [(f"{min(number, MANY - 2):x}/", "") for number in range(MANY)],
+    },
+    "scripts that are entry points, too": {
+        "files": {f"sample-1.0.data/scripts/s{number:x}": "" for number in range(MANY)},
+        "metadata": {"entry_points.txt": f"[console_scripts]\n{POINTS}"},
+    },
+    "files that lie deep": {
+        "files": {f"{200 * 'a/'}{number:x}.py": "" for number in range(MANY)},
+    },
+}
+
+
+def seconds(path: Path) -> float:
+    """Of this processor, to read the wheel ``path`` and describe it."""
+    begin = time.process_time()
+    with suppress(InvalidWheel):
+        unpack.describe(wheel.read(path), path.parent, "the-id", "ab" * 32)
+    return time.process_time() - begin
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """The seconds of a usual wheel with as many files."""
+    files = {f"p/{number:x}.py": "" for number in range(MANY)}
+    return seconds(write_wheel(tmp_path_factory.mktemp("plain"), files))
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_no_wheel_takes_much_longer_than_others_as_large(
+    tmp_path: Path, plain: float, odd: dict[str, Any]
+) -> None:
+    assert seconds(write_wheel(tmp_path, **odd)) < 4 * plain
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +327,7 @@ def test_whatever_it_is_made_of_it_means_one_thing_or_is_refused(
     content = archive(
         order,
         large=data.draw(st.sampled_from([None, None, None, {}, {}, {"disks": 0}])),
+        full=data.draw(st.booleans()),
         end=data.draw(st.sampled_from([*5 * [{}], {"count": 5}, {"begin": 1}])),
         before_central=data.draw(st.sampled_from([*5 * [b""], b"x"])),
     )

@@ -6,6 +6,7 @@ import io
 import tracemalloc
 import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -56,6 +57,18 @@ def offset_in_64_bits(headers: list[bytes]) -> list[bytes]:
     sizes = len(name).to_bytes(2, "little") + len(field).to_bytes(2, "little")
     fixed = second[:28] + sizes + second[32:42] + b"\xff\xff\xff\xff"
     return [first, fixed + name + field]
+
+
+def of_two_gigabytes() -> bytes:
+    """What :mod:`zipfile` makes of an archive whose size needs 32 bits, not 31."""
+    file = io.BytesIO()
+    with (
+        patch.object(zipfile, "ZIP64_LIMIT", 64),
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened,
+    ):
+        for part in (TEXT, RAW):
+            opened.writestr(str(part.name), part.content)
+    return file.getvalue()
 
 
 RIGHT = {
@@ -110,6 +123,8 @@ RIGHT = {
     ),
     "a place in 64 bits": archive([TEXT, RAW], listed=offset_in_64_bits),
     "an end in 64 bits": archive([TEXT, RAW], large={}),
+    "an end in 64 bits that nobody needs": archive([TEXT, RAW], large={}, full=False),
+    "what zipfile writes of 2 to 4 GiB": of_two_gigabytes(),
     "an end in 64 bits for one figure": archive([TEXT, RAW], large={}, end={"count": 2}),
     "a signature in the data": archive(
         [Part("x", b"PK\5\6PK\1\2PK\3\4PK\6\7", STORED), TEXT]
@@ -120,6 +135,16 @@ RIGHT = {
 @pytest.mark.parametrize("content", RIGHT.values(), ids=RIGHT)
 def test_reads_what_others_read(content: bytes) -> None:
     assert read(content) == read_by_others(content)
+
+
+def test_as_many_members_as_an_end_record_can_count() -> None:
+    """That is no sign of a zip64 record: :mod:`zipfile` writes none for these."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        for number in range(0xFFFF):
+            opened.writestr(f"{number:x}", b"")
+    assert b"PK\6\7" not in file.getvalue()
+    assert len(ZipArchive(PATH, file, Limits()).members) == 0xFFFF
 
 
 LAST = archive([TEXT, RAW])

@@ -150,13 +150,15 @@ def archive(
     *,
     end: Override | None = None,
     large: Override | None = None,
+    full: bool = True,
     listed: Callable[[list[bytes]], list[bytes]] = list,
     before_central: bytes = b"",
     after_central: bytes = b"",
 ) -> bytes:
     """An archive of ``parts``; ``large`` is what its zip64 end record says differently.
 
-    ``listed`` changes the headers of the central folder.
+    With that the end record says nothing itself, if it is ``full``. ``listed`` changes
+    the headers of the central folder.
     """
     body, central = b"", []
     for part in parts:
@@ -172,7 +174,7 @@ def archive(
     if large is not None:
         at = len(body) + len(folder) + len(after_central)
         tail = end64(**{**where, "at": at, **large})
-        says = {"count": 0xFFFF, "size": FULL, "begin": FULL}
+        says = {"count": 0xFFFF, "size": FULL, "begin": FULL} if full else where
     return body + folder + after_central + tail + end_record(**{**says, **(end or {})})
 
 

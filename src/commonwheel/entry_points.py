@@ -5,13 +5,10 @@ Follows https://packaging.python.org/en/latest/specifications/entry-points/
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from installer.utils import parse_entrypoints
 
 from commonwheel import member_names
 from commonwheel.errors import InvalidWheel
@@ -19,6 +16,9 @@ from commonwheel.limits import exceeded
 from commonwheel.wheel_rules import WheelRule as Rule
 
 _FILE = "entry_points.txt"
+_SECTIONS = frozenset({"console_scripts", "gui_scripts"})
+_HEADER = re.compile(r"\[([^\[\]]+)\]")
+_REFERENCE = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?")
 _OF_THE_ENVIRONMENT = re.compile(
     r"(python|pypy)w?[0-9.]*[a-z]?(\.exe)?|(de)?activate(\.\w+)?|activate_this\.py"
     r"|pyvenv\.cfg",
@@ -31,6 +31,10 @@ A longer name that begins so is somebody's program: argcomplete's is named
 """
 _SCRIPT_FOLDERS = frozenset({"bin", "scripts"})
 _MODULE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+_SCHEME_FOLDER = re.compile(
+    r"bin|scripts|(lib|lib64|include|include/site)(/(python|pypy)[0-9.]+t?)?"
+)
+"""What is a folder in every environment, or a link to one (``lib64``)."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +54,46 @@ def read(path: Path, text: str, most: int) -> tuple[EntryPointScript, ...]:
 
     :raises InvalidWheel: there is one that cannot be generated, or must not be
     """
-    lines = text.count("\n")
-    if lines > most:
-        reason = exceeded("members", f"it has {lines:,} lines", most, lines)
+    lines = text.splitlines()
+    if len(lines) > most:
+        reason = exceeded("members", f"it has {len(lines):,} lines", most, len(lines))
         raise InvalidWheel(path, Rule.MEMBERS_LIMIT, reason, _FILE)
-    try:
-        points = list(parse_entrypoints(text))
-    except (configparser.Error, AssertionError, AttributeError, ValueError) as error:
-        # the last but one is the second without assertions (`python -O`)
-        reason = str(error) or "a script is not NAME = MODULE:FUNCTION"
-        raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE) from error
-    for name, module, attribute, _ in points:
+    found: list[EntryPointScript] = []
+    for section, name, value in _entries(path, lines):
+        if section not in _SECTIONS:
+            continue
         if not member_names.is_plain(name) or not member_names.is_portable(name):
             reason = f"{name!r} cannot name a script"
             raise InvalidWheel(path, Rule.SCRIPT_NAME, reason, _FILE)
-        if not module or not attribute:
+        reference = _REFERENCE.fullmatch(value)
+        if reference is None:
             reason = f"the script {name!r} needs a MODULE:FUNCTION"
             raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE)
-    return tuple(
-        EntryPointScript(name, module, attribute, section == "gui")
-        for name, module, attribute, section in points
-    )
+        gui = section == "gui_scripts"
+        found.append(EntryPointScript(name, reference[1], reference[2], gui))
+    return tuple(found)
+
+
+def _entries(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Section, name and value of each entry point.
+
+    Those that :mod:`importlib.metadata` finds once it is installed. Not by
+    :mod:`configparser`: it takes the square of the time for a line of spaces, and fills
+    in other values for ``%(name)s``.
+    """
+    section = None
+    for line in map(str.strip, lines):
+        if not line or line[0] in "#;":
+            continue
+        header = _HEADER.fullmatch(line)
+        name, equals, value = line.partition("=")
+        if header is not None:
+            section = header[1]
+        elif section is None or line[0] == "[" or not equals:
+            reason = f"{line[:64]!r} is not NAME = MODULE:FUNCTION in a [section]"
+            raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE)
+        else:
+            yield section, name.rstrip(), value.lstrip()
 
 
 def check_scripts(
@@ -87,7 +110,8 @@ def check_scripts(
     :raises InvalidWheel: one would replace another, or a file of the environment
     """
     names = [*generated]
-    names += [name for name in dict.fromkeys(shipped) if name not in names]
+    known = set(names)
+    names += [name for name in dict.fromkeys(shipped) if name not in known]
     own = list(_among_scripts(data))
     for name in (*names, *own):
         if _OF_THE_ENVIRONMENT.fullmatch(name):
@@ -108,8 +132,12 @@ def check_data(path: Path, data: Iterable[str]) -> None:
     :raises InvalidWheel: in a place that belongs to the environment itself
     """
     for name in data:
-        parts = member_names.fold(name).split("/")
-        if parts == ["pyvenv.cfg"] or _MODULE_FOLDERS.intersection(parts):
+        folded = member_names.fold(name)
+        if (
+            folded == "pyvenv.cfg"
+            or _SCHEME_FOLDER.fullmatch(folded)
+            or _MODULE_FOLDERS.intersection(folded.split("/"))
+        ):
             reason = "a data file in a place that belongs to the environment itself"
             raise InvalidWheel(path, Rule.ENVIRONMENT_FILE, reason, name)
 

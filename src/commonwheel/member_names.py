@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from commonwheel.errors import InvalidWheel
@@ -21,6 +22,7 @@ _UNPORTABLE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 """https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file"""
+_NO_NAMES = frozenset({"", ".", ".."})
 _LONGEST = 255
 """Bytes of a part of a path that common filesystems hold."""
 
@@ -31,7 +33,7 @@ def check(path: Path, name: str) -> None:
     :raises InvalidWheel: it is not a path below a folder that every system can hold
     """
     parts = name.split("/")
-    if "\\" in name or any(part in ("", ".", "..") for part in parts):
+    if "\\" in name or not _NO_NAMES.isdisjoint(parts):
         reason = "a path that leaves the archive or is ambiguous"
         raise InvalidWheel(path, Rule.UNSAFE_NAME, reason, name)
     if name[1:2] == ":":
@@ -45,6 +47,7 @@ def check(path: Path, name: str) -> None:
             raise InvalidWheel(path, Rule.PORTABLE_NAME, reason, name)
 
 
+@lru_cache(maxsize=4096)  # most are folders that many members lie in
 def is_portable(name: str) -> bool:
     """Whether every system can hold a file of this ``name``."""
     too_long = len(name) > _LONGEST or len(name.encode("utf-8")) > _LONGEST
@@ -53,9 +56,8 @@ def is_portable(name: str) -> bool:
 
 def is_plain(name: str) -> bool:
     """Whether ``name`` is that of a file, not a path, and has no control character."""
-    return not (_CONTROL.search(name) or set(name) & {"/", "\\"}) and name not in (
-        *("", ".", ".."),
-    )
+    separated = _CONTROL.search(name) or set(name) & {"/", "\\"}
+    return not separated and name not in _NO_NAMES
 
 
 def fold(name: str) -> str:
@@ -69,10 +71,25 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
+def folders(paths: Iterable[str]) -> Iterator[str]:
+    """Each folder that files of these ``paths`` lie in, once.
+
+    As soon as one is known, so are those above it: many files that lie deep cost no more
+    than they would side by side.
+    """
+    known: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in known:
+            known.add(folder)
+            yield folder
+            folder = folder.rpartition("/")[0]
+
+
 def check_apart(
-    path: Path, names: Iterable[str], folders: Iterable[str], most: int
+    path: Path, names: Iterable[str], empty: Iterable[str], most: int
 ) -> None:
-    """Check that files of these ``names``, and ``folders``, can lie side by side.
+    """Check that files of these ``names``, and ``empty`` folders, can lie side by side.
 
     There may be at ``most`` as many folders, with those that others lie in.
 
@@ -85,19 +102,15 @@ def check_apart(
             raise InvalidWheel(path, Rule.DUPLICATE, "it is there twice", name)
         files.add(name)
         _see(path, name, seen)
-    known: set[str] = set()
-    for name in (*files, *(f"{folder}/" for folder in folders)):
-        folder = name.rpartition("/")[0]
-        while folder and folder not in known:
-            known.add(folder)
-            if len(known) > most:
-                reason = exceeded("members", f"over {most:,} folders", most, 2 * most)
-                raise InvalidWheel(path, Rule.MEMBERS_LIMIT, reason)
-            if folder in files:
-                reason = "both a file and a folder"
-                raise InvalidWheel(path, Rule.FILE_AND_FOLDER, reason, folder)
-            _see(path, folder, seen)
-            folder = folder.rpartition("/")[0]
+    held = (*seen.values(), *(f"{folder}/" for folder in empty))
+    for number, folder in enumerate(folders(held), 1):
+        if number > most:
+            reason = exceeded("members", f"over {most:,} folders", most, 2 * most)
+            raise InvalidWheel(path, Rule.MEMBERS_LIMIT, reason)
+        if folder in files:
+            reason = "both a file and a folder"
+            raise InvalidWheel(path, Rule.FILE_AND_FOLDER, reason, folder)
+        _see(path, folder, seen)
 
 
 def _see(path: Path, name: str, seen: dict[str, str]) -> None:

@@ -5,7 +5,10 @@ Pure functions of the paths of its files, relative to the tree, with ``/``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+
+from commonwheel import member_names
 
 _START_UP = (".pth", ".start")
 """Files that :mod:`site` reads in site-packages itself (:pep:`829` for the second)."""
@@ -54,11 +57,7 @@ def top_level_names(paths: Iterable[str]) -> list[str]:
 
 def folders(paths: Iterable[str]) -> set[str]:
     """Every folder that the files lie in."""
-    found: set[str] = set()
-    for path in paths:
-        parts = path.split("/")[:-1]
-        found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-    return found
+    return set(member_names.folders(paths))
 
 
 def links(paths: Iterable[str], opened: Iterable[str] = ()) -> tuple[str, ...]:
@@ -70,24 +69,19 @@ def links(paths: Iterable[str], opened: Iterable[str] = ()) -> tuple[str, ...]:
     folders ``opened`` hold, and those above them: they have to be real folders.
     """
     real = folders(f"{folder}/" for folder in opened)
-    subfolders: dict[str, set[str]] = {"": set()}
-    files: dict[str, set[str]] = {"": set()}
+    files: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        parts = path.split("/")
-        folder = ""
-        for part in parts[:-1]:
-            subfolders[folder].add(part)
-            folder = f"{folder}{part}/"
-            subfolders.setdefault(folder, set())
-            files.setdefault(folder, set())
-        files[folder].add(parts[-1])
+        files[path.rpartition("/")[0]].append(path)
+    subfolders: dict[str, list[str]] = defaultdict(list)
+    for folder in folders(f"{folder}/" for folder in files):
+        subfolders[folder.rpartition("/")[0]].append(folder)
     found: list[str] = []
     pending = [""]
     while pending:
         folder = pending.pop()
-        if files[folder] and folder and folder[:-1] not in real:
-            found.append(folder)
+        if folder and folder in files and folder not in real:
+            found.append(f"{folder}/")
             continue
-        found.extend(folder + name for name in files[folder])
-        pending.extend(f"{folder}{name}/" for name in subfolders[folder])
+        found.extend(files.get(folder, ()))
+        pending.extend(subfolders.get(folder, ()))
     return tuple(sorted(found))

@@ -192,6 +192,7 @@ class _Metadata:
 
 def _list_files(path: Path, archive: ZipArchive, most: int) -> dict[str, Packed]:
     """The archive's files by name; every name is safe to join to a folder."""
+    folders: dict[str, Packed] = {}
     for member in archive.members:
         name = member.name[:-1] if member.is_folder else member.name
         member_names.check(path, name)
@@ -203,11 +204,10 @@ def _list_files(path: Path, archive: ZipArchive, most: int) -> dict[str, Packed]
             if member.size:
                 raise InvalidWheel(path, Rule.CONTENTS, "a folder with contents", name)
             archive.read(member)  # deflated, nothing takes two bytes, and may take more
+            if name in folders:
+                raise InvalidWheel(path, Rule.DUPLICATE, "it is there twice", name)
+            folders[name] = member
     files = [member for member in archive.members if not member.is_folder]
-    folders = [member.name[:-1] for member in archive.members if member.is_folder]
-    if len(set(folders)) != len(folders):
-        name = next(name for name in folders if folders.count(name) > 1)
-        raise InvalidWheel(path, Rule.DUPLICATE, "it is there twice", name)
     member_names.check_apart(path, (member.name for member in files), folders, most)
     return {member.name: member for member in files}
 

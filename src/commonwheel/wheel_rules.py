@@ -92,7 +92,7 @@ class WheelRule(Enum):
     SCRIPT_COLLISION = "script-collision"
     """No two scripts would be the same file."""
     ENVIRONMENT_FILE = "environment-file"
-    """Data files are none of an environment's own: interpreter, pyvenv.cfg, modules."""
+    """Data files are not where an environment's own are: folders, pyvenv.cfg, modules."""
 
     MEMBERS_LIMIT = "members-limit"
     """It has no more members than the limit ``members``."""

@@ -9,7 +9,7 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 
     local header, name, extra fields, data, maybe a data descriptor     of each member
     central header, name, extra fields                                  of each member
-    zip64 end record, zip64 end locator                                 if it is large
+    zip64 end record, zip64 end locator                                 maybe
     end record
 """
 

@@ -72,13 +72,12 @@ class _Tail:
         if (disk, central_disk) != (0, 0) or here != count:
             self._refuse(Rule.ONE_DISK, "a part of an archive of several")
         end = End(count, offset, size)
-        is_large = count == FULL16 or FULL32 in (size, offset)
         locator = begin - _LOCATOR.size
-        has_locator = locator >= 0 and self._bytes.startswith(b"PK\6\7", locator)
-        if has_locator != is_large:
-            self._refuse(Rule.ZIP64, "a zip64 end locator is missing, or not needed")
-        if is_large:
+        # zipfile writes one for what needs 32 bits, not 31, and none for 65,535 members
+        if locator >= 0 and self._bytes.startswith(b"PK\6\7", locator):
             begin, end = self._read_zip64(locator, end)
+        elif FULL32 in (size, offset):
+            self._refuse(Rule.ZIP64, "the zip64 end locator is missing")
         if end.begin + end.size != self._first + begin:
             reason = "the central folder is not right before the end record"
             self._refuse(Rule.CENTRAL_FOLDER, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,11 +181,15 @@ def _spread(asking: Iterable[_Asking], first: Iterable[_Asking]) -> set[str]:
     wheel there may be files of others, too, and the DT_RPATH of whoever loads a library
     is searched for what that one needs.
     """
+    searching: dict[str, set[str]] = defaultdict(set)
+    for each in asking:
+        for place in each.places:
+            searching[place].add(each.folder)
     more = {each.folder for each in first}
     found: set[str] = set()
     while more:
         found |= more
-        more = {each.folder for each in asking if each.places & found} - found
+        more = {folder for place in more for folder in searching.get(place, ())} - found
     return found
 
 
