@@ -95,6 +95,16 @@ def assert_sealed(entry: Path, own: int, folder: int) -> None:
     assert mode_of(entry) == own
 
 
+def test_in_a_team_a_file_with_a_second_name_is_not_believed(tmp_path: Path) -> None:
+    """Anybody in the team can give one to what somebody else has written elsewhere."""
+    note = tmp_path / "sizes"
+    note.touch(mode=0o644)
+    kinds = [custody.Custody(kind) for kind in (Kind.TEAM, Kind.USER)]
+    assert [each.believes(note.lstat()) for each in kinds] == [True, True]
+    os.link(note, tmp_path / "wheels")
+    assert [each.believes(note.lstat()) for each in kinds] == [False, True]
+
+
 @needs_root
 class TestRefused:
     """Each names the folder, the reason and a way out."""
@@ -201,6 +211,43 @@ class TestNotRefused:
         assert is_private(7, 7)
         members.append("you")
         assert not is_private(7, 7)
+
+    def test_a_group_that_others_are_logged_into_is_not_private(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its list of members has only those who were added: ``useradd -g me you``."""
+        import grp
+        import pwd
+
+        def user(name: str, number: int, group: int) -> pwd.struct_passwd:
+            return pwd.struct_passwd((name, "x", number, group, "", "/", ""))
+
+        known = {7: user("me", 7, 7), 0: user("root", 0, 0)}
+        names = {7: "me", 0: "root"}
+        monkeypatch.setattr(pwd, "getpwuid", lambda number: known[number])
+        monkeypatch.setattr(pwd, "getpwall", lambda: list(known.values()))
+        monkeypatch.setattr(
+            grp, "getgrgid", lambda n: grp.struct_group((names[n], "x", n, []))
+        )
+
+        def writers(owner: int) -> str:
+            status = (0o40775, 1, 1, 2, owner, owner, 0, 0, 0, 0)
+            for each in (custody._is_private, custody._logged_into):
+                each.cache_clear()
+            return custody._writers(os.stat_result(status), {owner})
+
+        try:
+            assert writers(7) == writers(0) == ""
+            known[8] = user("me-again", 8, 8)
+            known[6] = user("halt", 6, 0)  # as Fedora and Alpine have it
+            assert writers(7) == writers(0) == ""
+            known[1008] = user("you", 1008, 7)
+            assert writers(7) == "the group me"
+            known[1008] = user("you", 1008, 0)
+            assert writers(0) == "the group root"
+        finally:
+            monkeypatch.undo()
+            writers(ME)
 
     def test_what_is_read_only(
         self, place: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from commonwheel import files
+from disk import watched
 from entries import write
-from faults import fault
+from faults import fault, killed
 from folders import snapshot
 
 
@@ -24,6 +25,29 @@ def test_write_atomically(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == {"file": ("file", 0o604, b"two")}
     with pytest.raises(FileNotFoundError):
         files.write_atomically(tmp_path / "gone/file", b"", 0o644)
+
+
+def test_what_is_written_or_copied_is_on_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"one/from": "1", "one/folder/a": "2"})
+    (tmp_path / "two").mkdir()
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if source.parent == tmp_path / "one":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with watched(tmp_path) as disk:
+        files.write_atomically(tmp_path / "two/written", b"0", 0o644)
+        for name in ("from", "folder"):
+            files.move(tmp_path / "one" / name, tmp_path / "two" / name)
+    assert disk.early == disk.lost(tmp_path) == []
+    assert {*snapshot(tmp_path)} == {
+        *("one", "two", "two/written", "two/from", "two/folder", "two/folder/a")
+    }
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "lost"), KeyboardInterrupt()])
@@ -41,6 +65,20 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, error: BaseException) ->
             break
     assert number > 2
     assert path.read_bytes() == b"two"
+
+
+def test_what_a_killed_write_leaves_is_known_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "entries.1000"
+    for number in itertools.count():
+        if not killed(tmp_path, number, lambda: files.write_atomically(path, b"", 0o644)):
+            break
+    assert number > 2
+    path.unlink()
+    left = os.listdir(tmp_path)
+    assert left
+    assert all(map(files.is_unfinished, left))
+    for name in (".gitignore", ".keep", ".x.settings", ".new", "x.abcdefgh.new"):
+        assert not files.is_unfinished(name)
 
 
 def test_publish(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from commonwheel import filesystem
+from commonwheel import files, filesystem
 from commonwheel.environment import Environment
 from commonwheel.errors import (
     InvalidRegistry,
@@ -35,7 +36,7 @@ from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.gc import Collected, Rules, collect, preview
 from commonwheel.store import Store
 from conftest import make_environment
-from faults import fault
+from faults import fault, killed
 from occupants import DAY, HOUR, is_whole, link, linked, pass_time, put, state, unlink
 
 NOW = Rules(grace=0)
@@ -378,15 +379,27 @@ class TestHowItIsDone:
         pass_time(store, 2 * DAY)
         (store.root / "tmp/cc-new/another").touch()
         (store.root / "trash/of-an-earlier-run/tree").mkdir(parents=True)
-        unfinished = store.root / "environments/.x.json.abc"
-        unfinished.touch()
+        kept = store.root / "runtime/kept"
+        act = partial(files.write_atomically, kept, b"", 0o644)
+        assert all(killed(kept.parent, number, act) for number in range(3))
+        unfinished = [*kept.parent.iterdir(), store.root / "environments/.moved-ab.12"]
+        unfinished[-1].touch()
+        assert len(unfinished) == 3
+        of_others = [
+            store.root / name
+            for name in (".nobackup", ".git.settings", "environments/.keep")
+        ]
+        for path in of_others:
+            path.touch()
+            os.utime(path, (0, 0))
         with FileLock(store.root / "locks/bb.lock"):
             collect(store, Rules(everything=True))
             assert sorted(os.listdir(store.root / "tmp")) == ["bb-locked", "cc-new"]
-            assert unfinished.exists()
+            assert all(path.exists() for path in unfinished)
             collect(store, NOW)
         assert os.listdir(store.root / "tmp") == ["bb-locked"]
-        assert not unfinished.exists()
+        assert not any(path.exists() for path in unfinished)
+        assert all(path.exists() for path in of_others)
         assert os.listdir(store.root / "trash") == []
 
     def test_whoever_uses_the_store_is_waited_for_and_named(
@@ -416,8 +429,10 @@ class TestHowItIsDone:
                 except (InvalidStore, KeyboardInterrupt):
                     pass
             assert all(is_whole(store, each) for each in held)
-            for each in store.identifiers():
-                assert is_whole(store, each)
+            left = store.identifiers()
+            assert all(is_whole(store, each) for each in left)
+            # as long as something is left it is known who held it
+            assert len(list(store.registry.roots())) == 2 or left == sorted(held)
             collect(store, NOW)
             assert store.identifiers() == sorted(held)
             assert store.disposal.trash() == []

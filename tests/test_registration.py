@@ -17,6 +17,7 @@ from commonwheel.registration import register
 from commonwheel.sight import State
 from commonwheel.store import Store
 from conftest import make_environment
+from disk import watched
 from wheel_file import write_wheel
 
 
@@ -56,7 +57,7 @@ def test_an_environment_is_registered_before_anything_is_linked(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(plan: object) -> None:
+    def fail(*_: object) -> None:
         assert roots(store)
         raise OSError(28, "full")
 
@@ -64,6 +65,23 @@ def test_an_environment_is_registered_before_anything_is_linked(
     wheel = write_wheel(tmp_path, {"sample.py": ""})
     with pytest.raises(Exception, match="full"):
         install_wheels([WheelRequest(wheel)], environment, store)
+
+
+def test_that_it_is_registered_is_on_the_disk_before(
+    tmp_path: Path, environment: Environment, store: Store
+) -> None:
+    wheel = write_wheel(tmp_path / "wheels", {"sample.py": ""})
+    linked, lost = [], []
+
+    def look(path: Path) -> None:
+        if path.is_relative_to(environment.scheme.data):
+            linked.append(path)
+            lost.extend(disk.lost(store.root / "environments"))
+
+    with watched(tmp_path, look) as disk:
+        install_wheels([WheelRequest(wheel)], environment, store)
+    assert linked
+    assert lost == disk.lost(store.root / "environments") == []
 
 
 def test_a_plain_folder_needs_no_entry_and_is_not_registered(

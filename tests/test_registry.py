@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,87 @@ def test_one_whose_manifests_are_gone_from_below_its_links_is_not_known(
     shutil.rmtree(site / manifest.LINKS)
     sight = registry.look(root)
     assert (sight.state, set(sight.entries)) == (State.UNREADABLE, set(held))
+
+
+def test_what_is_put_aside_and_back_while_somebody_looks_is_held(
+    registry: Registry,
+    environment: Environment,
+    held: list[str],
+    root: Root,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By an uninstallation that fails, or one that takes back and then begins."""
+    site = environment.sites[0]
+    links, stage = site / manifest.LINKS, site / f"{manifest.ASIDE}1"
+    stage.mkdir()
+    places = [links / "one.link", stage / "1.1-was"]
+    moves: list[int] = []
+    steps = itertools.count()
+
+    def move() -> None:
+        here, there = places if places[0].exists() else places[::-1]
+        here.rename(there)
+
+    def moving(read: Callable[[Path], Iterator[object]]) -> Callable[[Path], object]:
+        def move_and_read(site: Path) -> Iterator[object]:
+            step = next(steps)
+            for _ in range(moves.count(step)):
+                move()
+            return read(site)
+
+        return move_and_read
+
+    for name in ("read_aside", "read_entries"):
+        monkeypatch.setattr(manifest, name, moving(getattr(manifest, name)))
+    for place, number in itertools.product(places, range(3)):
+        for moments in itertools.combinations_with_replacement(range(4), number):
+            if not place.exists():
+                move()
+            os.utime(links, (0, 0))
+            moves, steps = list(moments), itertools.count()
+            assert set(registry.look(root).entries) == set(held), (place, moments)
+
+
+def test_what_another_user_has_put_aside_is_not_passed_over(
+    registry: Registry,
+    environment: Environment,
+    held: list[str],
+    root: Root,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stage is private; and whoever collects for a team is not always the superuser."""
+    site = environment.sites[0]
+    stage = site / f"{manifest.ASIDE}1"
+    stage.mkdir(0o700)
+    (site / manifest.path_of("one")).rename(stage / "1.1-was")
+
+    def refused(read: Callable[[Any], object]) -> Callable[[Any], object]:
+        def refuse(path: Any) -> object:
+            if os.fspath(path) == str(stage):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return read(path)
+
+        return refuse
+
+    monkeypatch.setattr(os, "scandir", refused(os.scandir))
+    monkeypatch.setattr(os, "listdir", refused(os.listdir))
+    sight = registry.look(root)
+    assert (sight.state, set(sight.entries)) == (State.UNREADABLE, set(held))
+
+
+def test_of_a_moved_one_that_cannot_be_asked_nothing_is_known(
+    registry: Registry, environment: Environment, root: Root
+) -> None:
+    """Nothing was noted of it: that it holds nothing would be a guess."""
+    site = environment.sites[0]
+    said = root.record.with_name("moved-0123456789abcdef")
+    said.write_bytes(os.fsencode(site) + b"\n")
+    root.record.unlink()
+    (moved,) = registry.roots()
+    assert registry.look(moved).state is State.PRESENT
+    (site / manifest.path_of("one")).write_text("damaged")
+    with pytest.raises(InvalidRegistry, match=r"one\.link"):
+        registry.look(moved)
 
 
 @pytest.mark.parametrize("content", ["{", "", '{"format": 1, "sites": "abc"}'])

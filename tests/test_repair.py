@@ -443,6 +443,22 @@ def test_what_pip_was_killed_uninstalling_is_found_and_the_way_out_said(
     assert "the wheel of two==1.0" in way_out
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_bytecode_that_was_written_to_is_made_again_without_the_wheel(
+    filled: Environment, store: Store, begun: bool
+) -> None:
+    """Also what was half added when somebody was killed."""
+    (entry,) = store.root.glob("entries/one-*")
+    (note,) = (entry / "bytecode").iterdir()
+    if begun:
+        note.rename(note.with_name(f".{note.name}"))
+    (path,) = (entry / "tree").rglob("*.pyc")
+    overwrite(path)
+    assert wrong(store)
+    assert mend(store, store).broken == []
+    assert wrong(store) == []
+
+
 def test_what_was_shared_with_the_store_is_copied_on_another_filesystem(
     filled: Environment, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,64 @@ def test_bytecode_that_is_being_added_belongs_there(
     assert not verify_store(store).findings
 
 
+def test_bytecode_that_was_begun_is_what_it_was_begun_as(
+    store: Store, compiler: Compiler, tmp_path: Path
+) -> None:
+    """Also when it was begun twice, and an interpreter makes other bytes each time."""
+    modules = dict.fromkeys(("one/__init__.py", "one/a.py", "one/b/c.py", "b.py"), "")
+    entry = store.add(write_wheel(tmp_path / "wheels", modules, "one"), None)
+    compile_all = Compiler.compile
+    attempts = itertools.count()
+
+    def compile_otherwise(
+        self: Compiler, tree: Path, sources: list[str], output: Path
+    ) -> None:
+        compile_all(self, tree, sources, output)
+        attempt = next(attempts)
+        for path in output.rglob("*.pyc"):
+            path.write_bytes(path.read_bytes() + b"x" * attempt)
+
+    with patch.object(Compiler, "compile", compile_otherwise):
+        # late, and then when there is no more than the note
+        for number in (each for late in itertools.count(1) for each in (late, 1)):
+            with (
+                fault(entry.root, number, KeyboardInterrupt()) as planned,
+                patch.object(files, "_writable", left_open),
+                suppress(KeyboardInterrupt),
+            ):
+                store.ensure_bytecode(entry, compiler)
+            assert not verify_store(store).findings, f"change {number}"
+            if not planned.happened:
+                break
+    assert number > 10
+    assert len(list(entry.tree.rglob("*.pyc"))) == len(modules)
+
+
+def test_damage_in_bytecode_that_was_begun_is_found(
+    store: Store, wheel: Path, compiler: Compiler
+) -> None:
+    """An interpreter loads it, whether or not the rest is ever added."""
+    entry = store.add(wheel, None)
+    note = entry.root / "bytecode" / compiler.cache_tag
+    store.ensure_bytecode(entry, compiler)
+    note.rename(note.with_name(f".{note.name}"))  # killed before the last step
+    assert not verify_store(store).findings
+    (path,) = entry.tree.rglob("*.pyc")
+    path.parent.chmod(0o755)
+    entry.tree.joinpath("one").chmod(0o700)
+    assert not verify_store(store).findings
+    overwrite(path, "damaged")
+    path.parent.chmod(0o775)
+    damaged = path.relative_to(entry.root)
+    for quick in (False, True):
+        assert faults(store, quick=quick) == {
+            str(damaged): Fault.CHANGED,
+            str(damaged.parent): Fault.MODE,
+        }
+    store.ensure_bytecode(entry, compiler)
+    assert not verify_store(store).findings
+
+
 @contextmanager
 def left_open(folder: Path, sealed: int) -> Iterator[None]:
     """As of a process that is killed: nothing is put right on the way out."""

@@ -37,6 +37,8 @@ TEAM_FILE = 0o664
 _FOR_ALL = stat.S_IROTH | stat.S_IXOTH
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FOR_A_TEAM = stat.S_ISGID | stat.S_ISVTX | stat.S_IWGRP
+_FIRST_PERSON = 1000
+"""The first number that users get who are no part of the system (``login.defs(5)``)."""
 _MOST_LINKS = 40
 """How many symbolic links a path leads through at most, as in Linux."""
 _ANOTHER = "choose another store with --store"
@@ -306,14 +308,15 @@ def _writers(folder: os.stat_result, users: Iterable[int]) -> str:
         return "everybody"
     if not folder.st_mode & stat.S_IWGRP:
         return ""
-    if any(_is_private(folder.st_gid, user) for user in {*users, folder.st_uid}):
+    group, mine = folder.st_gid, {*users, folder.st_uid}
+    if any(_is_private(group, user) for user in mine) and _logged_into(group) <= mine:
         return ""
-    return f"the group {_group(folder.st_gid)}"
+    return f"the group {_group(group)}"
 
 
 @cache
 def _is_private(group: int, user: int) -> bool:
-    """Whether ``user`` alone is in a group, as in those that come with a new user."""
+    """Whether ``user`` alone is listed in a group, as in those that come with a user."""
     try:
         name = pwd.getpwuid(user)
         found = grp.getgrgid(group)
@@ -321,6 +324,18 @@ def _is_private(group: int, user: int) -> bool:
         return False
     is_own = name.pw_gid == group and found.gr_name == name.pw_name
     return is_own and set(found.gr_mem) <= {name.pw_name}
+
+
+@cache
+def _logged_into(group: int) -> frozenset[int]:
+    """The users whose first group this is: the group's own list lacks them.
+
+    As far as they can be listed: some directory services tell only of those that they
+    are asked for by name (``enumerate`` in ``sssd.conf(5)``). The superuser's group is
+    also given to accounts of the system's own, such as ``halt``, that nobody has.
+    """
+    users = (each.pw_uid for each in pwd.getpwall() if each.pw_gid == group)
+    return frozenset(user for user in users if group != 0 or user >= _FIRST_PERSON)
 
 
 def _is_unknown(user: int, path: str) -> bool:

@@ -132,14 +132,35 @@ def add_bytecode(entry: Entry, compiler: Compiler, staged: Path) -> None:
     made, note = staged / "tree", staged / "note"
     made.mkdir()
     compiler.compile(entry.tree, sources, made)
+    done = entry.root / "bytecode" / compiler.cache_tag
+    begun = done.with_name(f"{_BEGUN}{done.name}")
+    if begun.exists():
+        _go_on(begun, entry.tree, made)
     note.write_bytes(_describe_bytecode(made))
     note.chmod(files.READ_ONLY_FILE)
     files.sync_filesystem(staged)
-    done = entry.root / "bytecode" / compiler.cache_tag
-    begun = done.with_name(f"{_BEGUN}{done.name}")
     os.replace(note, begun)
     files.merge(made, entry.tree)
     os.replace(begun, done)
+
+
+def _go_on(begun: Path, unpacked: Path, made: Path) -> None:
+    """Let what somebody was killed adding be part of what is ``made``, as it is.
+
+    An interpreter may make something else of a source each time
+    (:func:`commonwheel.bytecode.is_reproducible`): then a new note would not be true of
+    what is there.
+
+    :raises OSError: the note cannot be read, or the folder not be written
+    """
+    for path, digest in _listed(begun):
+        try:
+            content = files.read(unpacked / path)
+        except FileNotFoundError:
+            continue
+        if hashlib.sha256(content).hexdigest() == digest:
+            (made / path).parent.mkdir(parents=True, exist_ok=True)
+            (made / path).write_bytes(content)
 
 
 def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:
@@ -166,16 +187,16 @@ def bytecode_digests(entry: Entry) -> Iterator[tuple[str, str]]:
             yield from _listed(folder / name)
 
 
-def begun_bytecode(entry: Entry) -> dict[str, list[str]]:
-    """The notes of bytecode that somebody is adding, or was when killed: by name, paths.
+def begun_bytecode(entry: Entry) -> dict[str, list[tuple[str, str]]]:
+    """The notes of bytecode that somebody is adding, or was when killed, by their names.
 
-    The files may be there, or not yet.
+    Of each file its path in the tree and its sha256; it may be there, or not yet.
 
     :raises OSError: a note cannot be read
     """
     folder = entry.root / "bytecode"
     names = sorted(name for name in os.listdir(folder) if name.startswith(_BEGUN))
-    return {name: [path for path, _ in _listed(folder / name)] for name in names}
+    return {name: list(_listed(folder / name)) for name in names}
 
 
 def _listed(note: Path) -> Iterator[tuple[str, str]]:
@@ -227,7 +248,7 @@ def other_bytecode(entry: Entry, cache_tag: str) -> Iterator[str]:
     begun = begun_bytecode(entry)
     for path in (
         *(path for path, _ in bytecode_digests(entry)),
-        *(path for paths in begun.values() for path in paths),
+        *(path for paths in begun.values() for path, _ in paths),
     ):
         if not path.endswith(f".{cache_tag}.pyc"):
             yield os.path.join(tree_folder, path)

@@ -1,9 +1,10 @@
 """Locks: waiting for one with patience, knowing who has it, and having one alone.
 
-All locks are ``flock(2)``. A lock ends with the process that holds it, whatever ends that;
-programs that it starts do not inherit it (:pep:`446`), and neither do the children that it
-forks. A file that may be removed while somebody waits for it is an :class:`Exclusion`, which
-looks whether it locked the one that is there; a :class:`LockFile` stays. Nothing depends on the number of a process, which containers
+All locks are ``flock(2)``. A lock ends with the process that holds it, whatever ends
+that; programs that it starts do not inherit it (:pep:`446`), and neither do the children
+that it forks. A file that may be removed while somebody waits for it is an
+:class:`Exclusion`, which looks whether what it locked is still there; a
+:class:`LockFile` stays. Nothing depends on the number of a process, which containers
 share: those only help to name who is waited for.
 """
 

@@ -50,7 +50,7 @@ def write_atomically(path: Path, data: bytes, mode: int) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a process that was killed in :func:`write_atomically` leaves such a name."""
+    """Whether :func:`write_atomically` leaves such a name if its process is killed."""
     return _UNFINISHED.fullmatch(name) is not None
 
 

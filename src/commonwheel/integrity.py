@@ -213,12 +213,18 @@ def _bytecode(entry: Entry) -> tuple[dict[str, _Recorded], list[Damage]]:
 def _begun(entry: Entry) -> dict[str, _Recorded]:
     """The bytecode that somebody is adding to an entry, or was when killed.
 
+    It comes by renames, so each file is there as a whole, or not yet.
+
     :raises OSError: a note of bytecode cannot be read
     """
     found: dict[str, _Recorded] = {}
-    for name, paths in entry_folder.begun_bytecode(entry).items():
-        for path in (f"bytecode/{name}", *(f"{Area.TREE.value}/{p}" for p in paths)):
-            found[path] = _Recorded("", -1, 0, begun=True)
+    for name, listed in entry_folder.begun_bytecode(entry).items():
+        found[f"bytecode/{name}"] = _Recorded("", -1, 0, begun=True)
+        for path, digest in listed:
+            if _DIGEST.fullmatch(digest):
+                row_hash = record.encode_digest("sha256", bytes.fromhex(digest))
+                place = f"{Area.TREE.value}/{path}"
+                found[place] = _Recorded(row_hash, -1, 0, begun=True)
     return found
 
 
@@ -246,7 +252,7 @@ def _compare(
         if stat.S_ISDIR(status.st_mode):
             if path not in folders:
                 damages.append(Damage(root, path, Fault.ADDED, "a folder"))
-            elif path not in open_folders and not _is_sealed_folder(path, status):
+            elif not _is_sealed_folder(path, status, path in open_folders):
                 damages.append(Damage(root, path, Fault.MODE, _bits(status)))
             continue
         wanted = recorded.get(path)
@@ -314,12 +320,15 @@ def _is_as_published(status: os.stat_result, since: int) -> bool:
     return status.st_ctime_ns <= since or status.st_nlink > 1
 
 
-def _is_sealed_folder(path: str, status: os.stat_result) -> bool:
+def _is_sealed_folder(path: str, status: os.stat_result, is_open: bool) -> bool:
+    """Whether nobody else can write to a folder, nor its owner unless it ``is_open``."""
     if os.name == "nt":
         return True
     mode = stat.S_IMODE(status.st_mode) & ~_SET_GROUP
     if path in ("", "bytecode"):
         return mode | stat.S_IWUSR == 0o755
+    if is_open:
+        return mode | 0o755 == 0o755  # a new one is not yet open to all
     return mode == 0o555
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,11 +189,20 @@ def read_entries(site: Path) -> Iterator[tuple[str, LinkMode]]:
 def read_aside(site: Path) -> Iterator[tuple[str, LinkMode]]:
     """As :func:`read_entries`, of manifests that a change has put aside.
 
-    If it was killed, the next one puts them back.
+    If it was killed, the next one puts them back. What is gone when it is looked at has
+    come to its end meanwhile.
 
-    :raises OSError: one of them is not readable
+    :raises OSError: one of them is not readable, or what was put aside is another user's
     """
-    for path in site.glob(f"{ASIDE}*/*"):
+    for stage in site.glob(f"{ASIDE}*"):
+        with suppress(FileNotFoundError):
+            for name in os.listdir(stage):  # a glob passes over what it may not read
+                yield from _read_if_entry(stage / name)
+
+
+def _read_if_entry(path: Path) -> Iterator[tuple[str, LinkMode]]:
+    """What a file says that may be a manifest, under any name."""
+    with suppress(FileNotFoundError):
         if path.is_file() and not path.is_symlink():
             with open(path, "rb", buffering=0) as file:
                 found = _ENTRY.fullmatch(file.read(_LARGE))

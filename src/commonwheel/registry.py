@@ -169,6 +169,8 @@ class Registry:
             held = [sight.held(site) for site in present]
         except (OSError, ValueError) as error:
             reason = explain(error) if isinstance(error, OSError) else str(error)
+            if root.record.name.startswith(_MOVED):
+                raise InvalidRegistry(root.record, reason) from error
             return Sight(State.UNREADABLE, self.noted(root), reason)
         if present:
             return Sight(State.PRESENT, {k: v for each in held for k, v in each.items()})
@@ -281,6 +283,11 @@ class Registry:
         for kind in ("entries", "missing"):
             root.beside(kind).unlink(missing_ok=True)
         root.record.unlink(missing_ok=True)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether an environment that noticed that it has moved was killed writing a file."""
+    return name.startswith(f".{_MOVED}")
 
 
 def stores_of(environment: Environment) -> dict[Path, list[tuple[str, LinkMode]]]:

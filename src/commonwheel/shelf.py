@@ -56,17 +56,14 @@ class Shelf:
 
         :raises InvalidStore: one that may be it cannot be read
         """
-        for identifier in _identifiers(prefix, digest):
-            found = self._get_or_pass(identifier)
-            if found is not None and found.description.sha256 == digest:
-                return found
-            if found is None and not os.path.lexists(self.folder_of(identifier)):
-                break
+        first = next(_identifiers(prefix, digest))
         # others of the same eight digits may have been collected since
-        for path in self._entries.glob(f"*-{digest[:8]}-*"):
-            found = self.get(path.name) if path.name.startswith(f"{prefix}-") else None
-            if found is not None and found.description.sha256 == digest:
-                return found
+        others = self._entries.glob(f"*-{digest[:8]}-*")
+        for identifier in itertools.chain((first,), (path.name for path in others)):
+            if identifier.startswith(first):
+                found = self._get_or_pass(identifier)
+                if found is not None and found.description.sha256 == digest:
+                    return found
         return None
 
     def _get_or_pass(self, identifier: str) -> Entry | None:

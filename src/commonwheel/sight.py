@@ -55,13 +55,29 @@ def held(site: Path) -> dict[str, LinkMode]:
 
     The name of an entry is enough: a store may be seen under another path from there.
 
+    Nobody is kept from changing the environment meanwhile. A manifest is put aside by a
+    change, and put back by whoever takes that back: so each place is looked at before and
+    after the other.
+
     :raises ValueError: what it holds cannot be told
     :raises OSError: it cannot be read
     """
-    found = dict((*manifest.read_entries(site), *manifest.read_aside(site)))
+    before = _changed(site)
+    aside, links = manifest.read_aside, manifest.read_entries
+    found = dict((*aside(site), *links(site), *aside(site)))
+    if _changed(site) != before:  # most are not, and there are very many to be read
+        found.update(links(site))
     if not found and manifest.is_lost(site):
         raise ValueError("it has links and no link manifests")
     return found
+
+
+def _changed(site: Path) -> int | None:
+    """When a manifest was put into its folder last, or taken away; in nanoseconds."""
+    try:
+        return os.stat(site / manifest.LINKS).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def lay_here(root: Root) -> bool:

@@ -36,7 +36,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from commonwheel import custody, entry_folder, files, memory
+from commonwheel import custody, entry_folder, files, memory, registry
 from commonwheel.custody import Custody
 from commonwheel.disposal import Disposal
 from commonwheel.entry import Entry
@@ -193,14 +193,14 @@ class StoreFolder:
         """Take out what processes that were killed have left, if made until ``before``.
 
         In ``tmp/`` that is what nobody has the lock of, elsewhere what was to take the
-        place of a file (:func:`commonwheel.files.write_atomically`). To be called while
-        :meth:`alone`.
+        place of a file (:func:`commonwheel.files.write_atomically`); what else is there
+        under a hidden name is somebody's. To be called while :meth:`alone`.
 
         :raises OSError: it cannot be taken out
         """
         for folder in (self.root, *(self.root / n for n in ("environments", "runtime"))):
             for path in folder.glob(".*"):
-                if os.lstat(path).st_mtime <= before:
+                if _is_unfinished(path.name) and os.lstat(path).st_mtime <= before:
                     with suppress(PermissionError, IsADirectoryError):
                         path.unlink()  # another's, or nothing of ours
         for path in sorted((self.root / "tmp").iterdir()):
@@ -317,6 +317,11 @@ class StoreFolder:
                 files.discard(left)
         with files.staging(parent, prefix) as staged:
             yield staged
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file of a store, or its registry, was to get another name."""
+    return files.is_unfinished(name) or registry.is_unfinished(name)
 
 
 def is_store(path: Path) -> bool:

@@ -6,6 +6,8 @@ what a host fetches, by the URL that was noted, or by name and version.
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +62,13 @@ class Replacements:
                 if not each.path.startswith("bytecode/") and each.path[-4:] != ".pyc":
                     return
                 tags.add(integrity.tag_of(each.path))
-        for path, _ in entry_folder.bytecode_digests(entry):
-            if integrity.tag_of(path) in tags:
-                without.add(f"tree/{path}")
-        without |= {f"bytecode/{tag}" for tag in tags}
+        begun = entry_folder.begun_bytecode(entry).values()
+        listed = itertools.chain(entry_folder.bytecode_digests(entry), *begun)
+        paths = [f"tree/{path}" for path, _ in listed]
+        gone = {path for path in paths if integrity.tag_of(path) in tags}
+        kept = {os.path.dirname(path) for path in paths if path not in gone}
+        without |= gone | ({os.path.dirname(path) for path in gone} - kept)
+        without |= {f"bytecode/{begin}{tag}" for tag in tags for begin in ("", ".")}
         yield home.adopt(entry, without)
 
     def of_other_stores(self, broken: Broken) -> Iterator[Entry]:
