@@ -24,6 +24,7 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from commonwheel.access import name_of
 from commonwheel.errors import InvalidStore
 
 if sys.platform != "win32":
@@ -155,7 +156,7 @@ def _custody_of(root: os.stat_result) -> Custody:
     if root.st_uid == os.geteuid():
         return Custody(kind)
     # the superuser could, and would leave there what its owner cannot remove
-    owner = _user(root.st_uid)
+    owner = name_of(root.st_uid)
     return Custody(kind, f"it belongs to {owner}; run this as {owner}, or {_ANOTHER}")
 
 
@@ -178,7 +179,7 @@ def _unfit(
         is_strange = found.st_uid not in trusted and not _is_unknown(found.st_uid, path)
         # in a team's store, who was there first has made them
         if is_strange and (is_link or not custody.is_shared):
-            reason = f"{path} belongs to {_user(found.st_uid)}; {_ANOTHER}"
+            reason = f"{path} belongs to {name_of(found.st_uid)}; {_ANOTHER}"
             raise InvalidStore(Path(root), reason)
         if is_link:
             continue  # those who may make one choose where it leads
@@ -219,7 +220,7 @@ def _fault_of_way(
         if stat.S_ISLNK(status.st_mode):
             continue  # only who may write to the folder that it is in can change it
         if status.st_uid not in trusted and not _is_unknown(status.st_uid, path):
-            owner = _user(status.st_uid)
+            owner = name_of(status.st_uid)
             reason = f"{path} belongs to {owner}, who could replace what is in it"
             return f"{reason}; {_ANOTHER}"
         writers = _writers(status, trusted)
@@ -242,8 +243,8 @@ def _fault_of_place(
     if status.st_uid in mine or _is_unknown(status.st_uid, path):
         return None
     return (
-        f"{path} belongs to {_user(status.st_uid)}, as anybody can make one in {folder};"
-        f" {_ANOTHER}"
+        f"{path} belongs to {name_of(status.st_uid)},"
+        f" as anybody can make one in {folder}; {_ANOTHER}"
     )
 
 
@@ -368,13 +369,6 @@ def _is_read_only(path: str) -> bool:
 def _without(folder: os.stat_result) -> str:
     """What ``chmod`` is told so that nobody but its owner writes to a folder."""
     return "go-w" if folder.st_mode & stat.S_IWOTH else "g-w"
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"
 
 
 def _group(number: int) -> str:

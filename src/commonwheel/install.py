@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from commonwheel import real_packages, scripts, wheel
+from commonwheel import access, real_packages, scripts, wheel
 from commonwheel.apply import Applied, apply, changing
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
@@ -123,6 +124,7 @@ def link_entries(
     compiler = compiler_of(environment)
     bytecode = store.bytecode_of_runtime(compiler) if compiler is not None else b""
     progress("linking", len(requests), len(requests))
+    requests, kept_from = _for_its_owner(requests, environment)
 
     def carry_out(requests: Sequence[Request]) -> Applied:
         plan = plan_links(
@@ -140,7 +142,7 @@ def link_entries(
             done = carry_out([_as_real_files(each) for each in requests])
             why = f"no symbolic links on its filesystem ({error.reason}): real files"
             done = replace(done, fallbacks=(why, *done.fallbacks))
-    return replace(done, fallbacks=(*said, *done.fallbacks))
+    return replace(done, fallbacks=(*said, *kept_from, *done.fallbacks))
 
 
 def uninstall(
@@ -190,6 +192,33 @@ def _request(wheel: WheelRequest, entry: Entry, links: LinkChoice) -> Request:
         installer=wheel.installer,
         bytecode=wheel.bytecode,
     )
+
+
+def _for_its_owner(
+    requests: Sequence[Request], environment: Environment
+) -> tuple[Sequence[Request], tuple[str, ...]]:
+    """As real files what the environment's owner could not read in the store.
+
+    So it is where the superuser installs for somebody, of a store that is private. With
+    what a person should be told.
+    """
+    try:
+        owner = os.stat(environment.sites[0]).st_uid
+    except OSError:
+        return requests, ()  # it is made now, and belongs to who makes it
+    if environment.plain or owner == os.geteuid():
+        return requests, ()
+    folders = dict.fromkeys(each.entry.root.parent for each in requests)
+    hidden = [folder for folder in folders if not access.can_read(owner, folder)]
+    if not hidden:
+        return requests, ()
+    name = access.name_of(owner)
+    said = (f"{name} cannot read {each.parent}: real files" for each in hidden)
+    changed = [
+        _as_real_files(each) if each.entry.root.parent in hidden else each
+        for each in requests
+    ]
+    return changed, tuple(said)
 
 
 def _as_real_files(request: Request) -> Request:
