@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import re
 import shutil
@@ -23,10 +24,12 @@ from commonwheel.apply import apply, changing
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment, Scheme
 from commonwheel.errors import ApplyFailed
-from commonwheel.installation import Request
+from commonwheel.installation import RealFile, Request
 from commonwheel.link_mode import LinkMode
 from commonwheel.plan import plan_links, plan_removal
+from commonwheel.view import KEEPER
 from conftest import make_environment
+from disk import watched
 from entries import make_entry, write
 from faults import all_or_nothing, killed
 from folders import snapshot
@@ -158,6 +161,65 @@ def files_in(root: Path) -> set[tuple[str, str | bytes]]:
         for path, (kind, _, content) in snapshot(root).items()
         if kind != "folder" and not _OF_A_CHANGE.search(path)
     }
+
+
+def what_was_hidden_is_shown_again(environment: Environment, store: Path) -> Act:
+    install(environment, make_entry(store, "one", {"x.py": "1"}))
+    install(environment, make_entry(store, "two", {"x.py": "2"}))
+    return lambda: uninstall(environment, "two")
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, what_was_hidden_is_shown_again])
+def test_what_is_put_at_its_place_is_on_the_disk_before(
+    tmp_path: Path, operation: Operation
+) -> None:
+    act = prepare(operation, tmp_path)
+    with watched(tmp_path) as disk:
+        act()
+    assert [path for path in disk.early if not _OF_A_CHANGE.search(str(path))] == []
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, what_was_hidden_is_shown_again])
+def test_what_is_touched_is_in_the_journal_on_the_disk_before(
+    tmp_path: Path, operation: Operation
+) -> None:
+    act = prepare(operation, tmp_path)
+    site = tmp_path / "environment/lib/site-packages"
+    touched: set[Path] = set()
+    wrong: list[object] = []
+
+    def look(path: Path) -> None:
+        is_ours = path.name in (KEEPER, "lock") or _OF_A_CHANGE.search(str(path))
+        if is_ours or not path.is_relative_to(tmp_path / "environment"):
+            return
+        touched.add(path)
+        (journal,) = site.glob("_commonwheel/stage-*/journal")
+        kept = disk.kept(journal).splitlines()
+        # what was in the way of a folder is put back in its place
+        if not noted(kept, site) & {*map(str, (path, *path.parents))}:
+            wrong.append(path)
+        rows = journal.read_bytes().splitlines()
+        wrong.extend(row for row in rows if b'"put"' in row and row not in kept)
+
+    with watched(tmp_path, look) as disk:
+        act()
+    assert len(touched) > 3
+    assert wrong == []
+
+
+def noted(journal: list[bytes], site: Path) -> set[str]:
+    rows = map(json.loads, journal)
+    return {os.path.normpath(site / path) for kind, path, _ in rows if kind == "path"}
+
+
+def test_so_are_other_files_that_are_written(
+    environment: Environment, site: Path, tmp_path: Path
+) -> None:
+    path = site / "one.txt"
+    with watched(tmp_path) as disk, changing(environment):
+        apply_module.write([RealFile(path, content=b"one")], environment)
+    assert disk.lost(path) == []
+    assert path not in disk.early
 
 
 def test_what_cannot_be_put_back_is_kept_until_it_can(

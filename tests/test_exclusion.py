@@ -207,6 +207,26 @@ def test_programs_that_are_started_do_not_inherit_it(path: Path) -> None:
     assert ".lock" not in shown.stdout
 
 
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("kind", ["exclusion", "file", "file to read"])
+def test_where_a_link_leads_nothing_is_locked_or_made(
+    path: Path, tmp_path: Path, kind: str, there: bool
+) -> None:
+    """Else whoever may put one there lets others make files, or wait for anything."""
+    path.parent.mkdir()
+    target = tmp_path / "target"
+    path.symlink_to(target)
+    if there:
+        target.touch()
+    flags = os.O_RDONLY if kind == "file to read" else os.O_RDWR | os.O_CREAT
+    attempt = lock(path).try_to_acquire if kind == "exclusion" else LockFile
+    arguments = () if kind == "exclusion" else (path, flags)
+    with pytest.raises(OSError) as found:  # noqa: PT011  Pythons word it differently
+        attempt(*arguments)
+    assert found.value.errno == errno.ELOOP
+    assert target.exists() is there
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_filesystem_without_locks_is_an_error_that_says_so(
     path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch, number: int

@@ -25,14 +25,16 @@ import packaging
 import pytest
 
 import commonwheel
-from commonwheel import files, memory
+from commonwheel import files, memory, occupancy
 from commonwheel import store as store_module
 from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import bytecode_of, read_entry
 from commonwheel.errors import InvalidEnvironment, InvalidStore, InvalidWheel
+from commonwheel.exclusion import LockFile
 from commonwheel.limits import Limits
 from commonwheel.memory import Memory
+from commonwheel.shelf import Shelf
 from commonwheel.store import Store
 from conftest import CACHE_TAG
 from faults import fault
@@ -189,6 +191,31 @@ def test_ask_01_eight_digits_are_not_the_hash(
     files.remove_tree(entries[0].root)  # collected
     assert [store.add(each, compiler) for each in paths[1:]] == entries[1:]
     assert store.add(paths[0], compiler).root == entries[0].root
+
+
+def test_what_cannot_be_read_in_a_shared_folder_is_no_more_than_a_name(
+    store: Store, path: Path
+) -> None:
+    """Else whoever makes such a name keeps everybody else from the wheel."""
+    entry = store.add(path, None)
+    name, digest = entry.root.name, entry.description.sha256
+    elsewhere = entry.root.rename(entry.root.with_name(f"{name}-3"))
+    for identifier in (name, f"{name}-2"):
+        unreadable = store.folder_of(identifier)
+        (unreadable / "dist-info").mkdir(parents=True)
+        (unreadable / "dist-info/RECORD").touch()
+        (unreadable / "entry.json").write_text("{")
+        shared = Shelf(unreadable.parent, is_shared=True)
+        found = shared.find("sample-1.0", digest)
+        assert found is not None
+        assert found.root == elsewhere
+        assert shared.find("sample-1.0", f"{digest[:8]}{'0' * 56}") is None
+        assert shared.find("another-1.0", digest) is None
+        with pytest.raises(InvalidStore, match=f"entry {identifier}:"):
+            Shelf(unreadable.parent, is_shared=False).find(
+                "sample-1.0", f"{digest[:8]}{'0' * 56}"
+            )
+        files.remove_tree(unreadable)
 
 
 def test_who_is_beaten_to_it_takes_the_winners_entry_and_drops_its_own(
@@ -576,6 +603,42 @@ class TestAsAnotherUser:
     def test_no_right_to_list(self) -> None:
         self.root.mkdir(mode=0o711)
         assert "Permission denied" in self.run("add")
+
+
+def test_chains_of_the_same_stores_are_locked_in_one_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two processes could wait for each other, each with a lock of its own."""
+    roots = [tmp_path / name for name in ("b", "a", "c")]
+    for root in roots:
+        Store(root)._prepare()
+    opened: list[Path] = []
+    lock_file = occupancy.LockFile
+
+    def record(path: Path, flags: int) -> LockFile:
+        opened.append(path.parent.parent)
+        return lock_file(path, flags)
+
+    monkeypatch.setattr(occupancy, "LockFile", record)
+    for chain in itertools.permutations(roots):
+        opened.clear()
+        with Store(*chain).in_use():
+            assert [*dict.fromkeys(opened)] == sorted(roots)
+
+
+def test_what_another_user_makes_under_the_same_lock_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._prepare()
+    for name in ("ab-left", "ab-left-too", "cd-other"):
+        (store.root / "tmp" / name).mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with store._staging("ab12"):
+            assert len(os.listdir(store.root / "tmp")) == 4
+    with store._staging("ab12"):
+        pass
+    assert os.listdir(store.root / "tmp") == ["cd-other"]
 
 
 def test_a_read_only_store_serves_what_it_has(

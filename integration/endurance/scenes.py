@@ -56,6 +56,9 @@ class Act:
     """The interpreter of its environment."""
     in_parts: bool = False
     """Whether what can be done is done, though something else fails."""
+    one_by_one: bool = False
+    """Real files take the place of others one after the other: of half of an upgrade not
+    all imports until the next command."""
 
 
 def _install(*wheels: str, into: str = "{environment}", mode: str = "") -> Sequence[str]:
@@ -115,7 +118,7 @@ INSTALL = Act("install", (*_install(*_OLD),))
 INSTALL_COPIES = Act("install --link-mode copy", (*_install(*_OLD, mode="copy"),))
 INSTALL_AUTO = Act("install --link-mode auto", (*_install(*_OLD, mode="auto"),))
 UPGRADE = Act("upgrade", *_upgrade())
-UPGRADE_COPIES = Act("upgrade --link-mode copy", *_upgrade("copy"))
+UPGRADE_COPIES = Act("upgrade --link-mode copy", *_upgrade("copy"), one_by_one=True)
 UNINSTALL = Act(
     "uninstall",
     ("uninstall", "--python", "{environment}", *_GONE),
@@ -444,6 +447,9 @@ class Scene:
         """What does not hold after a command did not come to its end."""
         wrong = [f"entry: {e}" for e in self.damages(act) if e not in wanted.damages]
         wrong += [f"environment: {each}" for each in self._contents(act, wanted)]
+        if act.one_by_one:
+            # a command that changes nothing, but for taking back what was not complete
+            self.command(act, ("uninstall", "--python", "{environment}", "nothing"))
         if act.spoil not in (_damage_entries, _damage_environment):
             wrong += [f"environment: {each}" for each in self._imports(act)]
         return wrong

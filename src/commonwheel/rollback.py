@@ -86,7 +86,9 @@ def _find_kept(journal: Journal, kept: _Kept) -> None:
 
 def _restore(journal: Journal, path: str, kept: _Kept) -> None:
     was, now = journal.was[path], inode(path)
-    if now == was or (now and not _has_put(journal, path)):
+    if now and not _has_put(journal, path):
+        return
+    if now == was and not (now and _had_to_be_copied(journal, path)):
         return
     if os.path.isdir(path) and not os.path.islink(path) and not journal.is_ours(path):
         # what is in it may be of somebody else by now
@@ -143,10 +145,17 @@ def _has_put(journal: Journal, path: str) -> bool:
     if path.startswith(tuple(journal.own)):
         return True
     right, found = journal.put.get(path, ""), identity(path, Path(path))
-    if right and os.lstat(path).st_dev != os.lstat(journal.stage).st_dev:
-        # it had to be copied there
+    if right and _had_to_be_copied(journal, path):
         right, found = (each.partition(":")[2] for each in (right, found))
     return found == right
+
+
+def _had_to_be_copied(journal: Journal, path: str) -> bool:
+    """Whether what is put at a path, where something is, was given an inode there.
+
+    That may be the one that what it took the place of had.
+    """
+    return os.lstat(path).st_dev != os.lstat(journal.stage).st_dev
 
 
 def _original(was: int, kept: Iterable[tuple[int, Path]]) -> Path | None:
