@@ -105,6 +105,23 @@ class TestOfNow:
         write(metadata, {"METADATA": "of somebody else"})
         assert not self.is_of_now(journal)
 
+    @pytest.mark.parametrize("change", ["time", "RECORD", "direct_url.json"])
+    def test_not_if_metadata_is_changed_of_which_its_time_says_nothing(
+        self, site: Path, journal: Journal, change: str
+    ) -> None:
+        """XFS sets it when folders are exchanged."""
+        metadata = site / "one-1.dist-info"
+        write(metadata, {"RECORD": "old"})
+        journal.begin([site], [metadata], (), ())
+        staged = journal.name_for(metadata)
+        write(staged, {"RECORD": "new"})
+        journal.will_put({metadata: staged})
+        Steps(journal).put(staged, metadata)
+        if change != "time":
+            write(metadata, {change: "of somebody else"})
+        os.utime(metadata, ns=(1, 1))
+        assert self.is_of_now(journal) == (change == "time")
+
     @pytest.mark.parametrize("copied", [True, False])
     def test_not_if_the_stage_was_copied_which_moving_does_not(
         self, site: Path, root: Path, journal: Journal, tmp_path: Path, copied: bool

@@ -12,6 +12,7 @@ line, ``[KIND, PATH, VALUE]`` in JSON; there is an attribute for each kind.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -250,16 +251,31 @@ def identity(path: str, place: Path) -> str:
     """What is there, so that it is known again at ``place``: its inode and more.
 
     An inode is soon used again, and a file that was edited is somebody else's. So is
-    metadata; in other folders something may be written for other reasons (bytecode).
+    metadata, which is known by its names and RECORD: the time of a folder says nothing,
+    XFS sets it when the folder is exchanged with another. In other folders something may
+    be written for other reasons (bytecode).
     """
     try:
         status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     if stat.S_ISDIR(status.st_mode):
-        time = f":{status.st_mtime_ns}" if place.suffix == METADATA else ""
-        return f"{status.st_ino}{time}"
-    return f"{status.st_ino}:{status.st_mtime_ns}:{status.st_size}"
+        contents = f":{_contents(path)}" if place.suffix == METADATA else ""
+        return f"{status.st_ino}{contents}"
+    return f"{status.st_ino}:{_state(status)}"
+
+
+def _contents(metadata: str) -> str:
+    names = "/".join(sorted(os.listdir(metadata)))
+    digest = hashlib.sha256(os.fsencode(names)).hexdigest()[:16]
+    try:
+        return f"{digest}:{_state(os.lstat(os.path.join(metadata, 'RECORD')))}"
+    except FileNotFoundError:
+        return digest
+
+
+def _state(file: os.stat_result) -> str:
+    return f"{file.st_mtime_ns}:{file.st_size}"
 
 
 def _mode(folder: str) -> int:
