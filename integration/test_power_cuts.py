@@ -6,7 +6,7 @@ import pytest
 
 from endurance import power_cuts, scenes
 from endurance.figures import Figure, table
-from endurance.power_cuts import NOT_INLINE
+from endurance.power_cuts import NAMES, NOT_INLINE, Cut
 from filesystems import EXT4, Kind
 
 STATES = 50
@@ -27,6 +27,17 @@ def held(figures: list[Figure]) -> int:
 
 def test_whenever_the_power_goes_nothing_is_half(kind: Kind) -> None:
     assert held([*power_cuts.power_cuts(kind, STATES)]) == STATES
+
+
+def test_between_two_distributions_that_are_made_known_too(kind: Kind) -> None:
+    """What is exchanged is another folder for each filesystem; there are few moments."""
+    act = scenes.REPAIR_ENVIRONMENT
+    with power_cuts.power_cuts_on(kind, acts=(act,)) as made:
+        changes = made.expected[act].operations
+        known = [n for n, each in enumerate(changes) if each.endswith(".dist-info")]
+        assert len(known) >= 3
+        for number in known:
+            assert made.meet(Cut(act, NAMES, number + 1)) == []
 
 
 @pytest.mark.parametrize("kind", [EXT4, NOT_INLINE], ids=lambda kind: kind.name)
