@@ -99,6 +99,7 @@ THROUGH_PIP = (
     *("beside the target", "a tar archive too", "a local header with another name"),
     *("another hash", "another case", "a path as entry point", "a script named python"),
     *("a bomb", "a file not in RECORD", "modules as data", "a link"),
+    *("another distribution's pip.egg-link", "INSTALLER/x in .dist-info"),
 )
 
 
@@ -128,6 +129,26 @@ def test_pip_says_so_in_one_line_and_leaves_nothing(
 def _by_pip_itself(error: str) -> bool:
     """Some never get as far as to us."""
     return "has an invalid wheel" in error or "inconsistent" in error
+
+
+def test_pip_finds_no_egg_that_would_have_it_remove_files_of_the_store(
+    make: Callable[..., Environment], tmp_path: Path
+) -> None:
+    environment = make()
+    path = tmp_path / HOSTILE[0].file_name
+    egg = {
+        "sample-0.egg-info/PKG-INFO": b"Name: sample\nVersion: 0\n",
+        "sample-0.egg-info/installed-files.txt": b"../p/__init__.py\n../p/data.bin\n",
+    }
+    path.write_bytes(archive(wheel_parts({**FILES, **egg})))
+    before = environment.tree()
+    said = environment.install(path)
+    assert "sample-0.egg-info is left out" in said.stdout + said.stderr
+    assert environment.installed()["sample"] == "1.0"
+    stored = store_contents(environment.store)
+    environment.pip("uninstall", "-y", "sample")
+    assert store_contents(environment.store) == stored
+    assert environment.leftovers(before) == set()
 
 
 def test_limits_can_be_raised_through_pip(

@@ -21,6 +21,7 @@ from zip_file import (
     METADATA,
     STORED,
     UTF8,
+    WHEEL,
     Part,
     archive,
     central_header,
@@ -525,6 +526,43 @@ _WHEELS = (
         Rule.ANOTHERS_FOLDER,
         lambda: wheel({"pip-99.data/purelib/pip/x.py": b""}),
     ),
+    # importlib.metadata, and pip, find these at the top of a folder of modules; pip
+    # uninstalls what they list
+    *(
+        Hostile(
+            f"another distribution's {name}",
+            Rule.ANOTHERS_FOLDER,
+            lambda name=name: wheel({name: b""}),
+        )
+        for name in (
+            *("pip.egg-info/installed-files.txt", "pip-99-py3.12.egg-info", ".egg-info"),
+            *("Pip-99.Egg-Info/PKG-INFO", "pip.egg-link", "pip-99-py3.12.egg/x"),
+            *("pip-99.dist-info", "pip.DIST-INFO", "sample_pip.egg-info/PKG-INFO"),
+            *(f"{DATA}/purelib/pip.egg-info/PKG-INFO", f"{DATA}/platlib/pip.egg-link"),
+        )
+    ),
+    # pip takes any .data folder for the wheel's own, uv one with this very name only
+    *(
+        Hostile(
+            f"the folder {folder}",
+            Rule.ANOTHERS_FOLDER,
+            lambda folder=folder: wheel({f"{folder}/scripts/evil": b""}),
+        )
+        for folder in ("Sample-1.0.data", "sample-1.data", "sample-1.0.DATA")
+    ),
+    # the same on a filesystem that folds case
+    *(
+        Hostile(
+            f"{name} in .dist-info",
+            Rule.DIST_INFO,
+            lambda name=name: wheel({f"{INFO}/{name}": b""}),
+        )
+        for name in (
+            *("INSTALLER/x", "direct_url.json/x", "REQUESTED/x/y", "RECORD.jws/x"),
+            *("RECORD.p7s/x", "top_level.txt/x", "installer", "Requested/x"),
+            *("Top_Level.txt", "DIRECT_URL.json"),
+        )
+    ),
     Hostile("no METADATA", Rule.DIST_INFO, lambda: wheel(metadata={"METADATA": None})),
     Hostile("no WHEEL", Rule.DIST_INFO, lambda: wheel(metadata={"WHEEL": None})),
     Hostile("no RECORD", Rule.DIST_INFO, lambda: wheel(metadata={"RECORD": None})),
@@ -547,6 +585,26 @@ _WHEELS = (
         "metadata that is no text",
         Rule.METADATA,
         lambda: wheel(metadata={"METADATA": METADATA + b"\xff"}),
+    ),
+    *(
+        Hostile(
+            f"a name in several lines, the second one {line!r}",
+            Rule.METADATA,
+            lambda line=line: wheel(
+                metadata={"METADATA": f"Name: sample\n{line}\nVersion: 1.0\n".encode()}
+            ),
+        )
+        for line in (" other", "\tother", " ")
+    ),
+    Hostile(
+        "metadata without a version",
+        Rule.METADATA,
+        lambda: wheel(metadata={"METADATA": b"Name: sample\n\nVersion: 1.0\n"}),
+    ),
+    Hostile(
+        "a place in several lines",
+        Rule.WHEEL_VERSION,
+        lambda: wheel(metadata={"WHEEL": WHEEL.replace(b"true", b"true\n x")}),
     ),
     Hostile(
         "a wheel of the future",
@@ -571,6 +629,14 @@ _WHEELS = (
         "our runtime below purelib",
         Rule.OUR_NAME,
         lambda: wheel({f"{DATA}/purelib/00_commonwheel.pth": b""}),
+    ),
+    *(
+        Hostile(f"our name {name}", Rule.OUR_NAME, lambda name=name: wheel({name: b""}))
+        for name in (
+            *("_Commonwheel/view/x.py", "00_Commonwheel.pth", "p/.Sample.CommonWheel"),
+            *("p/.other.__init__.py.kept", ".other.x.py.kept", "p/.other.sub.kept/x"),
+            *("p/.Other.x.Kept", "p/.kept", "p/..kept", "p/.a.kept"),
+        )
     ),
     Hostile(
         "a file not in RECORD", Rule.NOT_RECORDED, lambda: _record(lambda rows: rows[1:])
@@ -606,6 +672,12 @@ _WHEELS = (
         "an entry point of nothing",
         Rule.ENTRY_POINTS,
         lambda: wheel(metadata={"entry_points.txt": b"a = p:m\n[console_scripts]\n"}),
+    ),
+    # uv adds what is there to all sections, as configparser does
+    Hostile(
+        "entry points of every section",
+        Rule.ENTRY_POINTS,
+        lambda: _scripts("a = p:m\n[DEFAULT]\nhidden = p:m"),
     ),
     Hostile(
         "a section and an entry point in one line",

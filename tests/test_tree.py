@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonwheel import tree
+from commonwheel import tree, view
 
 PARTS = st.sampled_from(["a", "b", "c"])
 FILES = st.builds(
@@ -70,6 +70,25 @@ def test_bytecode() -> None:
     assert tree.is_bytecode("p/__pycache__/x.pyc")
     for path in ("x.pyc", "p/x.pyc", "p__pycache__/x.pyc", "__pycache__/x.txt"):
         assert not tree.is_bytecode(path)
+
+
+def test_eggs() -> None:
+    own = ["x.egg-info", "x-1-py3.egg-info/PKG-INFO", "X.Egg-Link", "x.egg/p/y.py"]
+    assert [tree.egg(path) for path in own] == [
+        *("x.egg-info", "x-1-py3.egg-info", "X.Egg-Link", "x.egg")
+    ]
+    others = ["p/x.egg-info", "egg-info/x", "x.egg-info.py", "x.dist-info/RECORD"]
+    assert {tree.egg(path) for path in others} == {None}
+
+
+def test_our_names_are_those_of_the_view() -> None:
+    shown = [view.marker("x-y"), view.KEEPER, view.kept("p.py", "x-y")]
+    for name in (*shown, *(name.upper() for name in shown)):
+        for path in (name, f"p/{name}", f"{name}/p"):
+            assert tree.is_ours(path)
+    for path in ("x.commonwheel", "x.kept", "p/x.p.kept", ".x.kept.py", "p/_commonwheel"):
+        assert not tree.is_ours(path)
+    assert tree.is_ours("_commonwheel/view/x.py")
 
 
 def test_top_level_names() -> None:

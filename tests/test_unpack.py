@@ -56,6 +56,31 @@ def test_what_an_entry_says_of_binaries_that_look_outside(tmp_path: Path) -> Non
     assert description.wanted == ("libb.so.1",)
 
 
+def test_metadata_of_another_kind_is_left_out(tmp_path: Path) -> None:
+    """What would be found beside ``.dist-info``, for pip to uninstall by it."""
+    own = {
+        "Sample.egg-info/installed-files.txt": "../sample.py\n",
+        "Sample.egg-info/PKG-INFO": "Name: sample\n",
+        "sample-1.0-py3.12.egg-info": "Name: sample\n",
+        "sample-1.0.data/purelib/SAMPLE.egg-link": "/x\n",
+        "sample-1.0-py3.12.egg/EGG-INFO/PKG-INFO": "Name: sample\n",
+    }
+    files = {"sample.py": "", "p/x.egg-info/PKG-INFO": "", **own}
+    archive, root = wheel.read(write_wheel(tmp_path, files)), tmp_path / "entry"
+    unpack.extract(archive, root)
+    text = unpack.complete_metadata(archive, root / Area.METADATA.value)
+    description = unpack.describe(archive, root, "the-id", "ab" * 32)
+    assert {path.name for path in (root / "tree").iterdir()} == {"sample.py", "p"}
+    assert description.links == ("p/x.egg-info/", "sample.py")
+    assert [row for row in text.splitlines() if ".egg" in row] == [
+        row for row in text.splitlines() if row.startswith("p/x.egg-info/PKG-INFO,")
+    ]
+    assert [remark.partition(" ")[0] for remark in description.remarks] == [
+        *("Sample.egg-info", "sample-1.0-py3.12.egg-info", "SAMPLE.egg-link"),
+        "sample-1.0-py3.12.egg",
+    ]
+
+
 def test_record_has_the_rows_that_are_the_same_everywhere(tmp_path: Path) -> None:
     files = {"sample-1.0.data/purelib/p/x, y.py": "", "sample-1.0.data/data/d": ""}
     path = write_wheel(tmp_path, files, metadata={"INSTALLER": "", "RECORD.jws": None})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
 import stat
 import time
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from commonwheel import unpack, wheel
 from commonwheel.errors import InvalidWheel
 from commonwheel.limits import Limits, parse
+from commonwheel.store import Store
 from commonwheel.wheel import Area
 from commonwheel.wheel_rules import WheelRule as Rule
 from hostile_wheels import HOSTILE, INFO, INIT, Hostile
@@ -127,7 +130,7 @@ def test_every_rule_can_be_broken_and_is_explained() -> None:
         (Limits(size=900), Rule.SIZE_LIMIT, r"size=\d+"),
         (Limits(ratio=1), Rule.RATIO_LIMIT, "3 times its size.*ratio=3"),
         (Limits(path=26), Rule.PATH_LIMIT, "29 bytes.*path=29"),
-        (Limits(metadata=395), Rule.METADATA_LIMIT, r"metadata=\d+"),
+        (Limits(metadata=1), Rule.METADATA_LIMIT, r"metadata=\d+"),
     ],
 )
 def test_limits_say_how_to_raise_them(
@@ -140,6 +143,88 @@ def test_limits_say_how_to_raise_them(
     raised = re.search(r"put (.*) into COMMONWHEEL_WHEEL_LIMITS", str(caught.value))
     assert raised is not None
     wheel.read(path, parse(raised[1]))
+
+
+HEADERS_OF_SAMPLE = "Metadata-Version: 2.1\nName: sample\nVersion: 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("largest", "metadata", "folders"),
+    [
+        ("METADATA", {"METADATA": f"{HEADERS_OF_SAMPLE}\n{'x' * 5000}"}, 0),
+        ("entry_points.txt", {"entry_points.txt": "\n" * 5000}, 0),
+        ("RECORD", {f"licenses/{number}": "" for number in range(50)}, 0),
+        # the others are not read as a whole
+        ("central folder", {"LICENSE": "x" * 9000, "licenses/METADATA": 9000 * "x"}, 50),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 500])
+def test_one_refusal_says_what_all_metadata_needs(
+    tmp_path: Path, largest: str, metadata: dict[str, str], folders: int, limit: int
+) -> None:
+    empty = [(f"{number}/", "") for number in range(folders)]
+    path = write_wheel(tmp_path, FILES, metadata=metadata, extra=empty)
+    with pytest.raises(InvalidWheel, match=largest) as caught:
+        wheel.read(path, Limits(metadata=limit))
+    assert caught.value.rule is Rule.METADATA_LIMIT
+    needed = re.search(r"put metadata=(\d+) into", str(caught.value))
+    assert needed is not None
+    wheel.read(path, Limits(metadata=int(needed[1])))
+    with pytest.raises(InvalidWheel):
+        wheel.read(path, Limits(metadata=int(needed[1]) - 1))
+
+
+def test_a_name_that_is_missing_is_not_the_name_none(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, {}, name="none", metadata={"METADATA": "Version: 1.0\n"})
+    with pytest.raises(InvalidWheel, match="'METADATA': it has no Name"):
+        wheel.read(path)
+
+
+def test_what_is_not_said_of_the_place_means_the_same_to_all(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path, FILES, metadata={"WHEEL": "Wheel-Version: 1.0\n"})
+    assert not wheel.read(path).root_is_purelib
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Whatever takes longer than a few seconds fails."""
+
+    def fail(*_: object) -> None:
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(5)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def add(path: Path) -> object:
+    """Put a wheel file into a store."""
+    return Store(path.parent / "store").add(path, None)
+
+
+@pytest.mark.parametrize("reader", [wheel.read, add])
+def test_a_wheel_is_a_file(tmp_path: Path, reader: Callable[[Path], object]) -> None:
+    path = tmp_path / "sample-1.0-py3-none-any.whl"
+    os.mkfifo(path)
+    with at_once(), pytest.raises(OSError, match="it is not a file"):
+        reader(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with at_once(), pytest.raises(OSError, match="it is not a file"):
+        reader(path)
+    path.unlink()
+    path.mkdir()
+    with at_once(), pytest.raises(OSError, match="directory|it is not a file"):
+        reader(path)
+    path.rmdir()
+    with socket.socket(socket.AF_UNIX) as listening, at_once():
+        listening.bind(os.fspath(path))
+        with pytest.raises(OSError, match="No such device|it is not a file"):
+            reader(path)
 
 
 def test_what_is_odd_but_harmless_is_told(tmp_path: Path) -> None:
@@ -168,6 +253,8 @@ def test_accepts_what_is_right_if_unusual(tmp_path: Path) -> None:
             "commonwheel/x.commonwheel": "",
             "naïve/包.py": "",
             **{f"sample-1.0.data/data/{name}": "" for name in ("share", "lib/python")},
+            **{f"p/{name}": "" for name in ("x.kept", ".kept.py", ".a.kept.b/x")},
+            **{f"p/{name}": "" for name in ("pip-99.dist-info/RECORD", "x.egg-info")},
         },
         edit_record=lambda rows: [
             *change(INIT, SHA512, "")(rows),

@@ -37,7 +37,7 @@ _LISTED = Path(__file__).parents[1] / "top-packages.csv"
 _READER = (
     *("wheel.py", "wheel_metadata.py", "wheel_rules.py", "limits.py", "unpack.py"),
     *("zip_archive.py", "zip_data.py", "zip_end.py", "member_names.py"),
-    *("entry_points.py", "record.py"),
+    *("entry_points.py", "record.py", "tree.py"),
 )
 EXPLAINED: dict[str, str] = {}
 """Wheel files that are refused rightly: why, and what others do with them."""

@@ -17,6 +17,8 @@ from commonwheel.wheel_rules import WheelRule as Rule
 
 _FILE = "entry_points.txt"
 _SECTIONS = frozenset({"console_scripts", "gui_scripts"})
+_OF_ALL_SECTIONS = "DEFAULT"
+"""To :mod:`configparser`, and to uv."""
 _HEADER = re.compile(r"\[([^\[\]]+)\]")
 _REFERENCE = re.compile(r"([\w.]+)\s*:\s*([\w.]+)\s*(\[.*\])?")
 _OF_THE_ENVIRONMENT = re.compile(
@@ -79,7 +81,8 @@ def _entries(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, str, str]]
 
     Those that :mod:`importlib.metadata` finds once it is installed. Not by
     :mod:`configparser`: it takes the square of the time for a line of spaces, and fills
-    in other values for ``%(name)s``.
+    in other values for ``%(name)s``. Nor may there be what that adds to all sections:
+    some installers read by its rules, so would make scripts that others do not know of.
     """
     section = None
     for line in map(str.strip, lines):
@@ -89,6 +92,9 @@ def _entries(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, str, str]]
         name, equals, value = line.partition("=")
         if header is not None:
             section = header[1]
+            if section == _OF_ALL_SECTIONS:
+                reason = f"[{section}] would be of every section, for some"
+                raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE)
         elif section is None or line[0] == "[" or not equals:
             reason = f"{line[:64]!r} is not NAME = MODULE:FUNCTION in a [section]"
             raise InvalidWheel(path, Rule.ENTRY_POINTS, reason, _FILE)

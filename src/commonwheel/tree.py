@@ -5,6 +5,7 @@ Pure functions of the paths of its files, relative to the tree, with ``/``.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -15,7 +16,16 @@ _START_UP = (".pth", ".start")
 _CUSTOMIZE = frozenset({"sitecustomize", "usercustomize"})
 """Modules that :mod:`site` imports at start-up, maybe before the runtime is there."""
 
+_EGGS = (".egg-info", ".egg-link", ".egg")
 _MODULES = (".py", ".pyc", ".so", ".pyd")
+
+MARKER = ".commonwheel"
+"""How the names of markers end in the view, ``.NAME.commonwheel``."""
+KEPT = ".kept"
+"""How the names of links end that wait for their place in it, ``.NAME.FILE.kept``."""
+_OURS = re.compile(
+    rf"(00)?_commonwheel|(.*/)?\.([^/]*\.)?({MARKER[1:]}|{KEPT[1:]})(/|$)", re.DOTALL
+)
 
 
 def must_be_real(path: str) -> bool:
@@ -27,6 +37,26 @@ def must_be_real(path: str) -> bool:
 def is_customization(path: str) -> bool:
     """Whether a file is of a module that :mod:`site` imports whenever Python starts."""
     return path.partition("/")[0].partition(".")[0] in _CUSTOMIZE
+
+
+def is_ours(path: str) -> bool:
+    """Whether a file has a name, on some filesystem, that commonwheel keeps for itself.
+
+    They are in site-packages (the runtime, and what goes with it), and in the view.
+    """
+    return _OURS.match(member_names.fold(path)) is not None
+
+
+def egg(path: str) -> str | None:
+    """The name, right in site-packages, of the egg that a file is, or is a part of.
+
+    :mod:`importlib.metadata` and pip take it for a distribution of its own, see
+    https://setuptools.pypa.io/en/latest/deprecated/python_eggs.html. pip uninstalls what
+    its ``installed-files.txt`` or ``top_level.txt`` names, and of a name that is in a
+    folder which is a link into a store, it would remove the store's own file.
+    """
+    top = path.partition("/")[0]
+    return top if top.lower().endswith(_EGGS) else None
 
 
 def sources(paths: Iterable[str]) -> list[str]:

@@ -19,9 +19,7 @@ from commonwheel.errors import InvalidWheel
 from commonwheel.wheel import Area, Member, Wheel
 from commonwheel.wheel_rules import WheelRule
 
-_TOP_LEVEL = "top_level.txt"
-_WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
-"""Metadata that says how a distribution was installed; a wheel's own is not true."""
+_NOT_TAKEN = wheel.UNRECORDED | wheel.WRITTEN_BY_INSTALLERS
 
 
 def extract(archive: Wheel, root: Path) -> None:
@@ -31,7 +29,7 @@ def extract(archive: Wheel, root: Path) -> None:
     :raises OSError: a file could not be written
     """
     made: set[Path] = set()
-    with open(archive.path, "rb") as source:
+    with wheel.open_file(archive.path) as source:
         wanted = {member.name for member in _wanted(archive)}
         for member in archive.members:
             if member.name not in wanted:
@@ -70,8 +68,8 @@ def describe(archive: Wheel, root: Path, identifier: str, digest: str) -> Descri
             (path for path in paths if not tree.must_be_real(path)), outside.folders
         ),
         real=_stored(m for m in by_area[Area.TREE] if tree.must_be_real(m.path)),
-        metadata=tuple(sorted({*metadata, _TOP_LEVEL})),
-        added=() if _TOP_LEVEL in metadata else (_TOP_LEVEL,),
+        metadata=tuple(sorted({*metadata, wheel.TOP_LEVEL})),
+        added=() if wheel.TOP_LEVEL in metadata else (wheel.TOP_LEVEL,),
         script_files=_stored(by_area[Area.SCRIPTS]),
         headers=_stored(by_area[Area.HEADERS]),
         data=_stored(by_area[Area.DATA]),
@@ -96,7 +94,7 @@ def complete_metadata(archive: Wheel, dist_info: Path) -> str:
         for member in _wanted(archive)
         if member.area in (Area.TREE, Area.METADATA)
     ]
-    top_level = dist_info / _TOP_LEVEL
+    top_level = dist_info / wheel.TOP_LEVEL
     if not top_level.exists():
         # RECORD in an environment has rows of ours; without this file,
         # `importlib.metadata.packages_distributions` guesses from the rows.
@@ -104,7 +102,7 @@ def complete_metadata(archive: Wheel, dist_info: Path) -> str:
         content = "".join(f"{name}\n" for name in names).encode("utf-8")
         top_level.write_bytes(content)
         value = record.encode_digest("sha256", hashlib.sha256(content).digest())
-        path = f"{archive.dist_info}/{_TOP_LEVEL}"
+        path = f"{archive.dist_info}/{wheel.TOP_LEVEL}"
         rows.append(record.Row(path, value, str(len(content))))
     text = record.render(sorted(rows))
     (dist_info / "RECORD").write_bytes(text.encode("utf-8"))
@@ -117,12 +115,19 @@ def tree_paths(archive: Wheel) -> list[str]:
 
 
 def _wanted(archive: Wheel) -> Iterator[Member]:
-    """The wheel's files that are of use in an entry."""
+    """The wheel's files that are of use in an entry.
+
+    An egg of the wheel's own is not: its ``.dist-info`` says the same. Nor would it do to
+    make it real files in environments: pip may find it first, and uninstall what is named
+    in it, files of the store among them.
+    """
     for member in archive.members:
         if member.area is Area.METADATA:
-            if member.path in wheel.UNRECORDED | _WRITTEN_BY_INSTALLERS:
+            if member.path in _NOT_TAKEN:
                 continue
-        elif member.area is Area.TREE and tree.is_bytecode(member.path):
+        elif member.area is Area.TREE and (
+            tree.is_bytecode(member.path) or tree.egg(member.path) is not None
+        ):
             continue
         yield member
 

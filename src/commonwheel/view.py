@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from commonwheel import bytecode, manifest, record
+from commonwheel import bytecode, manifest, record, tree
 from commonwheel.entry import Entry
 from commonwheel.errors import InvalidEnvironment, LinkConflict, explain
 from commonwheel.manifest import Manifest
 
-KEEPER = ".commonwheel"
+KEEPER = tree.MARKER
 """An empty file in the view that no RECORD lists. Without it pip, which looks at files
 only, takes the view for a folder of the distribution it uninstalls once that one's links
 are the only *files* there, and removes the links to folders with it."""
-_KEPT = ".kept"
 
 
 def marker(name: str) -> str:
@@ -34,12 +33,12 @@ def marker(name: str) -> str:
     RECORD lists it, so a real folder holds a file as long as one of its distributions
     is installed, and pip and uv remove the folder with the last one.
     """
-    return f".{name}.commonwheel"
+    return f".{name}{tree.MARKER}"
 
 
 def is_marker(file: str) -> bool:
     """Whether ``file`` is the name of a marker, of whatever distribution."""
-    return file.startswith(".") and file.endswith(".commonwheel") and file != KEEPER
+    return file.startswith(".") and file.endswith(tree.MARKER) and file != KEEPER
 
 
 @contextmanager
@@ -62,15 +61,15 @@ def kept(path: str, name: str) -> str:
     It takes it again when the other is gone.
     """
     folder, file = os.path.split(path)
-    return os.path.join(folder, f".{name}.{file}{_KEPT}")
+    return os.path.join(folder, f".{name}.{file}{tree.KEPT}")
 
 
 def hidden_by(path: str) -> tuple[str, str] | None:
     """The place that a kept link waits for, and whose it is; None of any other path."""
     folder, file = os.path.split(path)
-    if not file.startswith(".") or not file.endswith(_KEPT):
+    if not file.startswith(".") or not file.endswith(tree.KEPT):
         return None
-    name, _, file = file[1:].removesuffix(_KEPT).partition(".")
+    name, _, file = file[1:].removesuffix(tree.KEPT).partition(".")
     return os.path.join(folder, file), name
 
 

@@ -6,15 +6,23 @@ and is stricter than installers have been: what RECORD says must be true, both w
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import (
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_wheel_filename,
+)
 from packaging.version import Version
 
 from commonwheel import entry_points, member_names, record, tree, wheel_metadata
@@ -28,12 +36,20 @@ from commonwheel.zip_data import Packed
 
 UNRECORDED = frozenset({"RECORD", "RECORD.jws", "RECORD.p7s"})
 """Members of ``.dist-info`` that RECORD does not vouch for."""
+WRITTEN_BY_INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "direct_url.json"})
+"""Metadata that says how a distribution was installed; a wheel's own is not true."""
+TOP_LEVEL = "top_level.txt"
+"""What is added to the metadata of a wheel that does not have it."""
 
-_OWN_FOLDERS = (".dist-info", ".data")
+_WRITTEN = {
+    member_names.fold(file): file
+    for file in (*UNRECORDED, *WRITTEN_BY_INSTALLERS, TOP_LEVEL)
+}
+_READ_AS_A_WHOLE = re.compile(
+    rb"[^/]+\.dist-info/(METADATA|WHEEL|RECORD|entry_points\.txt)"
+)
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _USUAL = Limits()
-_OURS = re.compile(r"^(00)?_commonwheel|(^|/)\.([^/]+\.)?commonwheel(/|$)")
-"""Our files in site-packages, and those in the view."""
 
 
 class Area(Enum):
@@ -105,12 +121,44 @@ def read(path: Path, limits: Limits = _USUAL) -> Wheel:
     compared when they are unpacked.
 
     :raises InvalidWheel: the file is not a wheel, or exceeds ``limits``; says why
-    :raises OSError: the file cannot be read
+    :raises OSError: it cannot be read, or is no file
     """
     name, version, supported = _parse_filename(path)
-    with open(path, "rb") as file:
-        archive = ZipArchive(path, file, limits)
+    with open_file(path) as file:
+        archive = ZipArchive(path, file, limits, _READ_AS_A_WHOLE.fullmatch)
         return _read_archive(path, archive, limits.members, name, version, supported)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The wheel file ``path``, to read; nothing is waited for that may be there instead.
+
+    :raises OSError: it cannot be read, or is no file
+    """
+    with ExitStack() as until:
+        file = until.enter_context(open(path, "rb", opener=_open_at_once))
+        _check_kind(path, os.fstat(file.fileno()))
+        until.pop_all()
+        return file
+
+
+def status(path: Path) -> os.stat_result:
+    """What the system says of the wheel file ``path``.
+
+    :raises OSError: it is not there, or is no file
+    """
+    found = path.stat()
+    _check_kind(path, found)
+    return found
+
+
+def _check_kind(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open also a pipe that nobody writes to."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def name(path: Path) -> str:
@@ -153,6 +201,8 @@ def _read_archive(
     listed, recorded = text.read("RECORD"), f"{dist_info}/RECORD"
     rows = wheel_metadata.read_record(path, listed, recorded, files)
     members = tuple(_member(path, packed, dist_info, rows) for packed in files.values())
+    for member in members:
+        _check_own(path, member, name)
     _check_places(path, members, most)
     scripts: tuple[EntryPointScript, ...] = ()
     if f"{dist_info}/entry_points.txt" in files:
@@ -167,7 +217,7 @@ def _read_archive(
         root_is_purelib,
         members,
         scripts,
-        tuple(_remarks(members)),
+        tuple(dict.fromkeys(_remarks(members))),
     )
 
 
@@ -219,12 +269,17 @@ def _find_dist_info(path: Path, archive: ZipArchive, name: str, version: Version
         found = ", ".join(candidates) or "none"
         reason = f"it must have one .dist-info folder (found: {found})"
         raise InvalidWheel(path, Rule.DIST_INFO, reason)
-    for top in sorted(top for top in tops if top.lower().endswith(_OWN_FOLDERS)):
-        own_name, _, own_version = top.rpartition(".")[0].rpartition("-")
-        if not wheel_metadata.agree(own_name, own_version, name, version):
-            reason = f"the folder {top} does not belong to {name} {version}"
+    dist_info = candidates[0]
+    stem = dist_info.removesuffix(".dist-info")
+    own_name, _, own_version = stem.rpartition("-")
+    if not wheel_metadata.agree(own_name, own_version, name, version):
+        reason = f"the folder {dist_info} does not belong to {name} {version}"
+        raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason)
+    for top in sorted(top for top in tops if top.lower().endswith(".data")):
+        if top != f"{stem}.data":  # which some take for the wheel's own, some do not
+            reason = f"the folder {top} does not belong to {dist_info}"
             raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason)
-    return candidates[0]
+    return dist_info
 
 
 def _member(
@@ -233,9 +288,6 @@ def _member(
     """Where a file belongs and what RECORD says of it."""
     name, size = packed.name, packed.size
     area, inner = _place(path, name, dist_info)
-    if area is Area.TREE and _OURS.search(inner):
-        reason = "a name that commonwheel keeps for itself"
-        raise InvalidWheel(path, Rule.OUR_NAME, reason, name)
     executable = stat.S_ISREG(packed.mode) and bool(packed.mode & 0o111)
     if area is Area.METADATA and inner in UNRECORDED:
         return Member(name, area, inner, size, "", executable, packed)
@@ -263,11 +315,32 @@ def _place(path: Path, name: str, dist_info: str) -> tuple[Area, str]:
         keys = ", ".join(sorted(_AREAS_OF_DATA))
         reason = f"a .data folder holds only {keys}"
         raise InvalidWheel(path, Rule.DATA_KEY, reason, name)
-    area = _AREAS_OF_DATA[key]
-    if area is Area.TREE and inner.partition("/")[0].lower().endswith(".dist-info"):
+    return _AREAS_OF_DATA[key], inner
+
+
+def _check_own(path: Path, member: Member, name: str) -> None:
+    """Check that a file's name is for a wheel of ``name`` to give: nobody else's."""
+    top, _, below = member.path.partition("/")
+    if member.area is Area.METADATA:
+        written = _WRITTEN.get(member_names.fold(top))
+        if written is not None and (below or top != written):
+            reason = f"installers write a file {written} there"
+            raise InvalidWheel(path, Rule.DIST_INFO, reason, member.name)
+    if member.area is not Area.TREE:
+        return
+    if tree.is_ours(member.path):
+        reason = "a name that commonwheel keeps for itself"
+        raise InvalidWheel(path, Rule.OUR_NAME, reason, member.name)
+    if top.lower().endswith(".dist-info"):
         reason = "metadata is in the wheel's .dist-info folder only"
-        raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason, name)
-    return area, inner
+        raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason, member.name)
+    egg = tree.egg(member.path)
+    if egg is None:
+        return
+    own_name = egg.rpartition(".")[0].partition("-")[0]  # as importlib.metadata has it
+    if canonicalize_name(own_name) != name:
+        reason = f"{egg} does not belong to {name}"
+        raise InvalidWheel(path, Rule.ANOTHERS_FOLDER, reason, member.name)
 
 
 def _check_places(path: Path, members: Iterable[Member], most: int) -> None:
@@ -300,5 +373,10 @@ def _remarks(members: Iterable[Member]) -> Iterator[str]:
     for member in members:
         if member.packed.mode & _SPECIAL_BITS:
             yield f"{member.name} has lost the setuid, setgid or sticky bit of its mode"
-        if member.area is Area.TREE and tree.is_customization(member.path):
+        if member.area is not Area.TREE:
+            continue
+        if tree.is_customization(member.path):
             yield f"{member.path} is run by every Python that starts there"
+        egg = tree.egg(member.path)
+        if egg is not None:
+            yield f"{egg} is left out: the wheel's .dist-info says what it is"

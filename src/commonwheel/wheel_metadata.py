@@ -31,6 +31,8 @@ _SIZES = {name: hashlib.new(name).digest_size for name in STRONG_HASHES}
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 _HEADER = re.compile(r"([!-9;-~]+):[ \t]*(.*)")
 """The field of a header, :rfc:`5322#section-2.2`."""
+_FILES = {Rule.METADATA: "METADATA", Rule.WHEEL_VERSION: "WHEEL"}
+"""The file whose headers a rule is about."""
 
 
 def agree(own_name: str, own_version: str, name: str, version: Version) -> bool:
@@ -44,10 +46,10 @@ def agree(own_name: str, own_version: str, name: str, version: Version) -> bool:
 def check_metadata(path: Path, text: str, name: str, version: Version) -> None:
     """Check that METADATA is of the distribution that the wheel ``path`` is named after.
 
-    :raises InvalidWheel: it is of another one, or of two
+    :raises InvalidWheel: it is of another one, of two or of none
     """
-    own_name = _header(path, text, "Name", Rule.METADATA)
-    own_version = _header(path, text, "Version", Rule.METADATA)
+    own_name = _required(path, text, "Name", Rule.METADATA)
+    own_version = _required(path, text, "Version", Rule.METADATA)
     if not agree(own_name, own_version, name, version):
         reason = f"METADATA is of {own_name} {own_version}, not of {name} {version}"
         raise InvalidWheel(path, Rule.METADATA, reason)
@@ -58,11 +60,13 @@ def read_wheel_file(path: Path, text: str) -> bool:
 
     :raises InvalidWheel: it is a wheel of another version
     """
-    version = _header(path, text, "Wheel-Version", Rule.WHEEL_VERSION)
+    version = _required(path, text, "Wheel-Version", Rule.WHEEL_VERSION)
     if version.partition(".")[0] != "1":
         reason = f"Wheel-Version {version} is not supported (only 1.x)"
         raise InvalidWheel(path, Rule.WHEEL_VERSION, reason)
-    return _header(path, text, "Root-Is-Purelib", Rule.WHEEL_VERSION).lower() == "true"
+    # where it is not said, all installers take it for no
+    root_is_purelib = _header(path, text, "Root-Is-Purelib", Rule.WHEEL_VERSION)
+    return root_is_purelib is not None and root_is_purelib.lower() == "true"
 
 
 def read_record(
@@ -102,23 +106,41 @@ def _in_base64(value: str) -> str:
     return record.encode_digest(algorithm, bytes.fromhex(digest))
 
 
-def _header(path: Path, text: str, wanted: str, rule: Rule) -> str:
-    """The value of the header ``wanted``, of the text of one without a body or with one.
+def _required(path: Path, text: str, wanted: str, rule: Rule) -> str:
+    """The value of the header ``wanted``.
+
+    :raises InvalidWheel: there is none, or readers may differ in what it is
+    """
+    found = _header(path, text, wanted, rule)
+    if found is None:
+        raise InvalidWheel(path, rule, f"it has no {wanted}", _FILES[rule])
+    return found
+
+
+def _header(path: Path, text: str, wanted: str, rule: Rule) -> str | None:
+    """The value of the header ``wanted``, of a text without a body or with one.
 
     Read here and not by :mod:`email`, which holds all of what may be large, and whose
     idea of where headers end changes.
 
-    :raises InvalidWheel: it is there twice, so that readers may differ
+    :raises InvalidWheel: it is there twice, or has several lines
+        (:rfc:`5322#section-2.2.3`), so that readers may differ
     """
     found: list[str] = []
+    is_wanted = False
     for line in io.StringIO(text, newline=None):
         if line[0] in " \t":
+            if is_wanted:
+                reason = f"its {wanted} has several lines"
+                raise InvalidWheel(path, rule, reason, _FILES[rule])
             continue  # of a header that is longer
         header = _HEADER.match(line)
         if header is None:
             break
-        if header[1].lower() == wanted.lower():
+        is_wanted = header[1].lower() == wanted.lower()
+        if is_wanted:
             found.append(header[2].strip())
     if len(found) > 1:
-        raise InvalidWheel(path, rule, f"it says {wanted} {len(found)} times")
-    return found[0] if found else "None"
+        reason = f"it says {wanted} {len(found)} times"
+        raise InvalidWheel(path, rule, reason, _FILES[rule])
+    return found[0] if found else None

@@ -64,7 +64,7 @@ class WheelRule(Enum):
     DIST_INFO = "dist-info"
     """There is one ``.dist-info`` folder, with all that belongs in it."""
     ANOTHERS_FOLDER = "anothers-folder"
-    """``.dist-info`` and ``.data`` folders are named after the wheel."""
+    """Metadata (``.dist-info``, eggs) and ``.data`` folders are named after the wheel."""
     METADATA = "metadata"
     """METADATA is of the distribution and version that the file is named after."""
     WHEEL_VERSION = "wheel-version"

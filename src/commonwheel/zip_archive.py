@@ -16,7 +16,7 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -57,8 +57,16 @@ class _Listed:
 class ZipArchive:
     """An open file that is a zip archive."""
 
-    def __init__(self, path: Path, file: BinaryIO, limits: Limits) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        limits: Limits,
+        is_metadata: Callable[[bytes], object] = lambda _: False,
+    ) -> None:
         """Read all headers of the archive ``file``; ``path`` is for messages.
+
+        ``is_metadata`` says of a name whether that member will be read as a whole.
 
         :raises InvalidWheel: it breaks a rule of the format, or exceeds a limit
         :raises OSError: it cannot be read
@@ -66,6 +74,7 @@ class ZipArchive:
         self._path = path
         self._file = file
         self._limits = limits
+        self._is_metadata = is_metadata
         self._length = file.seek(0, 2)
         end = find_end(path, file)
         listed = self._read_central_folder(end)
@@ -102,10 +111,7 @@ class ZipArchive:
             figure = f"it has {end.count:,} members"
             reason = exceeded("members", figure, limits.members, end.count)
             self._refuse(Rule.MEMBERS_LIMIT, reason)
-        if end.size > limits.metadata:
-            figure = f"its central folder has {end.size:,} bytes"
-            reason = exceeded("metadata", figure, limits.metadata, end.size)
-            self._refuse(Rule.METADATA_LIMIT, reason)
+        self._check_metadata(end)
         content = self._at(end.begin, end.size)
         listed: list[_Listed] = []
         position = 0
@@ -116,6 +122,27 @@ class ZipArchive:
             reason = f"the central folder does not hold {end.count:,} members"
             self._refuse(Rule.CENTRAL_FOLDER, reason)
         return listed
+
+    def _check_metadata(self, end: End) -> None:
+        """That nothing which is to be held as a whole is too large, before any of it is.
+
+        A central folder that is none is refused when it is read.
+        """
+        limit, largest, what = self._limits.metadata, end.size, "its central folder"
+        position = end.begin
+        for _ in range(end.count):
+            fixed = self._at(position, _CENTRAL.size)
+            if len(fixed) < _CENTRAL.size or fixed[:4] != b"PK\1\2":
+                break
+            size, name_size, extra_size, comment_size = _CENTRAL.unpack(fixed)[9:13]
+            name = self._file.read(name_size)
+            if size > largest and self._is_metadata(name):
+                largest, what = size, _shown(name)
+            position += _CENTRAL.size + name_size + extra_size + comment_size
+        if largest > limit:
+            figure = f"{what} has {largest:,} bytes"
+            reason = exceeded("metadata", figure, limit, largest)
+            self._refuse(Rule.METADATA_LIMIT, reason)
 
     def _read_listed(self, content: bytes, position: int) -> tuple[_Listed, int]:
         """One header of the central folder (4.3.12), and where the next one is."""
