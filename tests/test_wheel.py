@@ -218,12 +218,12 @@ def test_a_wheel_is_a_file(tmp_path: Path, reader: Callable[[Path], object]) -> 
         reader(path)
     path.unlink()
     path.mkdir()
-    with at_once(), pytest.raises(OSError, match="directory|it is not a file"):
+    with at_once(), pytest.raises(OSError, match=r"directory|it is not a file"):
         reader(path)
     path.rmdir()
     with socket.socket(socket.AF_UNIX) as listening, at_once():
         listening.bind(os.fspath(path))
-        with pytest.raises(OSError, match="No such device|it is not a file"):
+        with pytest.raises(OSError, match=r"No such device|it is not a file"):
             reader(path)
 
 
