@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import re
 import shutil
@@ -67,6 +68,14 @@ def read(
         return file.read()
 
 
+def open_to_read(path: Path) -> BinaryIO:
+    """The file ``path``, to read; nothing is waited for that may be there instead.
+
+    :raises OSError: it cannot be read, or is no file
+    """
+    return io.BufferedReader(_open_file(path, os.O_RDONLY, lambda _: True))
+
+
 def open_to_append(
     path: Path, believes: Callable[[os.stat_result], bool] = lambda _: True
 ) -> BinaryIO:
@@ -89,18 +98,26 @@ def open_to_append(
 
 def _open_file(
     path: str | Path, flags: int, believes: Callable[[os.stat_result], bool]
-) -> BinaryIO:
+) -> io.FileIO:
     descriptor = os.open(path, flags | _AT_ONCE, _FOR_THE_OWNER_TO_WRITE)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PermissionError(errno.EPERM, "it is not a file", str(path))
+        check_kind(path, status)
         if not believes(status):
             raise PermissionError(errno.EPERM, "it is not to be trusted", str(path))
         return open(descriptor, "ab" if flags & os.O_APPEND else "rb", buffering=0)
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def check_kind(path: str | Path, status: os.stat_result) -> None:
+    """Check that what the system says of ``path`` is said of a file.
+
+    :raises PermissionError: it is a folder, a pipe, a device
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise PermissionError(errno.EPERM, "it is not a file", str(path))
 
 
 def touch(path: Path) -> None:

@@ -374,7 +374,8 @@ def _state(path: Path) -> object:
 
     Whoever writes to it can set its mtime back; the ctime is the system's.
     """
-    status = wheel.status(path)
+    status = path.stat()
+    files.check_kind(path, status)
     return (
         *(status.st_dev, status.st_ino, status.st_size),
         *(status.st_mtime_ns, status.st_ctime_ns),

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from commonwheel import digests, direct_url, location, wheel
+from commonwheel import digests, direct_url, files, location, wheel
 from commonwheel.apply import Applied
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
@@ -182,14 +182,14 @@ def _check_name(pin: Pin, path: Path) -> None:
 
 def _is_other_file(pin: Pin, path: Path) -> bool:
     """Whether a file has none of the digests that the lock names."""
-    with wheel.open_file(path) as file:
+    with files.open_to_read(path) as file:
         found = digests.of(file, {algorithm for algorithm, _ in pin.hashes})
     return pin.hashes.isdisjoint(found.items())
 
 
 def _wrong_digest(pin: Pin, path: Path) -> WrongFile:
     algorithm = min(algorithm for algorithm, _ in pin.hashes)
-    with wheel.open_file(path) as file:
+    with files.open_to_read(path) as file:
         found = digests.of(file, {algorithm})[algorithm]
     wanted = sorted(digest for name, digest in pin.hashes if name == algorithm)
     said = wanted[0] if len(wanted) == 1 else f"one of {len(wanted)} others"

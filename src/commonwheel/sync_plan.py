@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from commonwheel import digests, direct_url, installed, location, wheel
+from commonwheel import digests, direct_url, files, installed, location
 from commonwheel.contents import Contents
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
@@ -263,7 +263,7 @@ def _has_entry(link: Manifest) -> bool:
 def _with_hash(pin: Pin) -> Pin:
     """``pin`` with the hash of its wheel, if that is on this machine and has none."""
     if pin.kind is Kind.WHEEL and pin.path is not None and not pin.hashes:
-        with wheel.open_file(pin.path) as file:
+        with files.open_to_read(pin.path) as file:
             found = digests.of(file, {"sha256"})
         return replace(pin, hashes=frozenset(found.items()))
     return pin

@@ -16,6 +16,7 @@ from commonwheel import record, tree, wheel, zip_data
 from commonwheel.binaries.outside import look_outside
 from commonwheel.entry import Description, Script, StoredFile
 from commonwheel.errors import InvalidWheel
+from commonwheel.files import open_to_read
 from commonwheel.wheel import Area, Member, Wheel
 from commonwheel.wheel_rules import WheelRule
 
@@ -29,7 +30,7 @@ def extract(archive: Wheel, root: Path) -> None:
     :raises OSError: a file could not be written
     """
     made: set[Path] = set()
-    with wheel.open_file(archive.path) as source:
+    with open_to_read(archive.path) as source:
         wanted = {member.name for member in _wanted(archive)}
         for member in archive.members:
             if member.name not in wanted:

@@ -6,16 +6,12 @@ and is stricter than installers have been: what RECORD says must be true, both w
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
 
 from packaging.tags import Tag
 from packaging.utils import (
@@ -28,6 +24,7 @@ from packaging.version import Version
 from commonwheel import entry_points, member_names, record, tree, wheel_metadata
 from commonwheel.entry_points import EntryPointScript
 from commonwheel.errors import InvalidWheel
+from commonwheel.files import open_to_read
 from commonwheel.limits import Limits
 from commonwheel.wheel_metadata import STRONG_HASHES
 from commonwheel.wheel_rules import WheelRule as Rule
@@ -124,41 +121,9 @@ def read(path: Path, limits: Limits = _USUAL) -> Wheel:
     :raises OSError: it cannot be read, or is no file
     """
     name, version, supported = _parse_filename(path)
-    with open_file(path) as file:
+    with open_to_read(path) as file:
         archive = ZipArchive(path, file, limits, _READ_AS_A_WHOLE.fullmatch)
         return _read_archive(path, archive, limits.members, name, version, supported)
-
-
-def open_file(path: Path) -> BinaryIO:
-    """The wheel file ``path``, to read; nothing is waited for that may be there instead.
-
-    :raises OSError: it cannot be read, or is no file
-    """
-    with ExitStack() as until:
-        file = until.enter_context(open(path, "rb", opener=_open_at_once))
-        _check_kind(path, os.fstat(file.fileno()))
-        until.pop_all()
-        return file
-
-
-def status(path: Path) -> os.stat_result:
-    """What the system says of the wheel file ``path``.
-
-    :raises OSError: it is not there, or is no file
-    """
-    found = path.stat()
-    _check_kind(path, found)
-    return found
-
-
-def _check_kind(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open also a pipe that nobody writes to."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def name(path: Path) -> str:

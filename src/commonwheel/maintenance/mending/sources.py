@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from commonwheel import digests, entry_folder, integrity, location, wheel
+from commonwheel import digests, entry_folder, files, integrity, location
 from commonwheel.damage import Fault
 from commonwheel.entry import Entry
 from commonwheel.errors import InvalidStore
@@ -159,5 +159,5 @@ def _may_be(filename: str, broken: Broken) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with wheel.open_file(path) as file:
+    with files.open_to_read(path) as file:
         return digests.of(file, ("sha256",))["sha256"]
