@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -275,6 +276,17 @@ def test_bytecode_of_another_runtime_does_not_stay(
             plan = plan_links([Request(one)], environment, runtime_bytecode=bytecode)
             apply(plan, environment)
         assert (place.read_bytes() if place.exists() else b"") == bytecode
+
+
+def test_what_somebody_else_removes_meanwhile_is_not_there(
+    environment: Environment, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever plans to see what cannot be done does not keep others away."""
+    install_copied(site, "there", ["there.py"])
+    found = [*os.listdir(site), "gone-1.0.dist-info"]
+    monkeypatch.setattr(os, "listdir", lambda _: found)
+    plan = plan_removal(["gone", "there"], environment)
+    assert [each.name for each in plan.removals] == ["there"]
 
 
 def test_what_is_removed_at_the_same_time_is_no_conflict(

@@ -40,7 +40,12 @@ def plan_removals(names: Collection[str], environment: Environment) -> Iterator[
             if canonicalize_name(name) not in names:
                 continue
             if kind == ".dist-info":
-                paths = tuple(_removable(site, folder, environment))
+                try:
+                    paths = tuple(_removable(site, folder, environment))
+                except InvalidEnvironment:
+                    if (site / folder).exists():
+                        raise
+                    continue  # somebody else has removed it since it was listed
                 yield Removal(
                     canonicalize_name(name), version, site, site / folder, paths
                 )
