@@ -18,8 +18,9 @@ def main() -> int:
         run_start.start(sys.argv[2:])
     try:
         from commonwheel.frontends import cli
-    except (ImportError, MemoryError, OSError) as error:
-        # a damaged installation, or no memory, files or rights left to import it
+    except (ImportError, MemoryError, OSError, SystemError) as error:
+        # a damaged installation, or no memory, files or rights left to import it;
+        # `SystemError`: where an interpreter itself loses that it had no memory
         reason = str(error) or "out of memory"
         sys.stderr.write(f"commonwheel: error: it cannot be started: {reason}\n")
         return 1

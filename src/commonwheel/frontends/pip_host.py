@@ -27,7 +27,7 @@ def main() -> int:
     try:
         # a damaged installation is something to tell, too, and so is no memory left
         from commonwheel.frontends import pip_service
-    except (ImportError, MemoryError, OSError) as error:
+    except (ImportError, MemoryError, OSError, SystemError) as error:
         reason = str(error) or "out of memory"
         message = {"error": f"commonwheel is not usable: {reason}"}
         answers.write(json.dumps(message).encode("ascii") + b"\n")
