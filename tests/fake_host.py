@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commonwheel.environment import Environment
-from commonwheel.errors import HostFailed
 from commonwheel.install import Progress
+from commonwheel.lock_errors import HostFailed
 from commonwheel.pin import Pin
 
 

@@ -697,9 +697,7 @@ _WHEELS = (
     ),
     # pip CVE-2026-8643: an entry point's name as a path
     Hostile("a path as entry point", Rule.SCRIPT_NAME, lambda: _scripts("../../x = p:m")),
-    Hostile(
-        "an absolute entry point", Rule.SCRIPT_NAME, lambda: _scripts("/tmp/x = p:m")
-    ),
+    Hostile("an absolute entry point", Rule.SCRIPT_NAME, lambda: _scripts("/x = p:m")),
     Hostile("a backslash in one", Rule.SCRIPT_NAME, lambda: _scripts("..\\x = p:m")),
     *(
         Hostile(

@@ -18,7 +18,7 @@ BEGIN = """
 import importlib.metadata, json, sys, warnings
 import commonwheel
 from commonwheel.activation import AlreadyImported
-from commonwheel.errors import ActivationFailed
+from commonwheel.lock_errors import ActivationFailed
 """
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from commonwheel import archive
-from commonwheel.errors import InvalidSetting, ProgramMissing
+from commonwheel.errors import InvalidSetting
+from commonwheel.export_errors import ProgramMissing
 
 KINDS = ("tar", "tar.gz", "tgz", "tar.zst", "squashfs", "erofs")
 LONG = "long-" * 40 + "/" + "name-" * 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel import errors
+from commonwheel import errors, export_errors, lock_errors
 from commonwheel.errors import CommonwheelError, InvalidWheel, explain
 from commonwheel.wheel_rules import WheelRule
 
@@ -29,23 +29,23 @@ ALL = [
     errors.InvalidSetting("COMMONWHEEL_LINK_MODE", "fast", "choose another"),
     errors.DuplicateRequest("one", ("a", "b")),
     errors.ApplyFailed(PATH, "full", None),
-    errors.InvalidLock(PATH, "broken", "line 3"),
-    errors.LockMismatch(PATH, "python", "old"),
-    errors.MissingHash("one", "no hash"),
-    errors.SourceRefused("one", "one-1.0.tar.gz"),
-    errors.NotBuiltHere("one", "one-1.0.tar.gz", "Python 3.12 on win_amd64"),
-    errors.EditableRefused("one", PATH),
-    errors.WrongFile("one", "one.whl", "is another"),
-    errors.HostFailed("pip", "fetch one", "no network"),
-    errors.InvalidScript(PATH, "no lock beside it"),
-    errors.ScriptMismatch(PATH, ("one>=2",), "lock it again"),
-    errors.NotInStore(PATH, ("one 1.0", "two 2.0")),
-    errors.NothingFits(PATH, ("one>=2 (there is 1.0)",)),
-    errors.ActivationFailed("pylock.toml", "broken"),
-    errors.NotSelfContained(PATH, ("one is editable",), "Install it otherwise"),
-    errors.NotInLayer(("one 1.0",)),
-    errors.ProgramMissing("zstd", "zstd"),
-    errors.ProgramFailed("zstd", "full"),
+    lock_errors.InvalidLock(PATH, "broken", "line 3"),
+    lock_errors.LockMismatch(PATH, "python", "old"),
+    lock_errors.MissingHash("one", "no hash"),
+    lock_errors.SourceRefused("one", "one-1.0.tar.gz"),
+    lock_errors.NotBuiltHere("one", "one-1.0.tar.gz", "Python 3.12 on win_amd64"),
+    lock_errors.EditableRefused("one", PATH),
+    lock_errors.WrongFile("one", "one.whl", "is another"),
+    lock_errors.HostFailed("pip", "fetch one", "no network"),
+    lock_errors.InvalidScript(PATH, "no lock beside it"),
+    lock_errors.ScriptMismatch(PATH, ("one>=2",), "lock it again"),
+    lock_errors.NotInStore(PATH, ("one 1.0", "two 2.0")),
+    lock_errors.NothingFits(PATH, ("one>=2 (there is 1.0)",)),
+    lock_errors.ActivationFailed("pylock.toml", "broken"),
+    export_errors.NotSelfContained(PATH, ("one is editable",), "Install it otherwise"),
+    export_errors.NotInLayer(("one 1.0",)),
+    export_errors.ProgramMissing("zstd", "zstd"),
+    export_errors.ProgramFailed("zstd", "full"),
 ]
 
 
@@ -62,7 +62,8 @@ def test_every_error(error: CommonwheelError) -> None:
 def test_none_is_forgotten() -> None:
     names = {type(error).__name__ for error in ALL}
     # others may be imported already: those of a frontend are in its own files
-    every = [each for each in vars(errors).values() if isinstance(each, type)]
+    modules = (errors, lock_errors, export_errors)
+    every = [e for m in modules for e in vars(m).values() if isinstance(e, type)]
     ours = {each.__name__ for each in every if issubclass(each, CommonwheelError)}
     assert names == ours - {"CommonwheelError"}
 

@@ -13,7 +13,8 @@ import pytest
 
 from commonwheel import installed, record
 from commonwheel.environment import Environment, of_interpreter
-from commonwheel.errors import CommonwheelError, InvalidEnvironment, NotSelfContained
+from commonwheel.errors import CommonwheelError, InvalidEnvironment
+from commonwheel.export_errors import NotSelfContained
 from commonwheel.files import remove_tree
 from commonwheel.frontends.cli import main
 from commonwheel.install import WheelRequest, install_wheels

@@ -18,16 +18,11 @@ from packaging.markers import Marker, default_environment
 from commonwheel import environment
 from commonwheel.bytecode import Compiler
 from commonwheel.environment import Environment
-from commonwheel.errors import (
-    EditableRefused,
-    IncompatibleWheel,
-    InvalidEnvironment,
-    InvalidSetting,
-    NotBuiltHere,
-)
+from commonwheel.errors import IncompatibleWheel, InvalidEnvironment, InvalidSetting
 from commonwheel.foreign import ForeignPython
 from commonwheel.frontends.cli import main
 from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.lock_errors import EditableRefused, NotBuiltHere
 from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store
 from commonwheel.sync import carry_out

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from commonwheel.environment import Environment
-from commonwheel.errors import HostFailed, SourceRefused, WrongFile
 from commonwheel.frontends import host_pip
 from commonwheel.frontends.host_pip import HostPip
+from commonwheel.lock_errors import HostFailed, SourceRefused, WrongFile
 from commonwheel.pin import Kind, Pin
 
 FAKE = """

@@ -15,7 +15,8 @@ import pytest
 
 from commonwheel import installed, runtime
 from commonwheel.environment import Environment, of_interpreter
-from commonwheel.errors import InvalidStore, NotInLayer
+from commonwheel.errors import InvalidStore
+from commonwheel.export_errors import NotInLayer
 from commonwheel.files import remove_tree
 from commonwheel.frontends.cli import main
 from commonwheel.install import WheelRequest, compiler_of, install_wheels

@@ -11,8 +11,8 @@ import pytest
 from packaging.markers import default_environment
 
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidLock, LockMismatch
 from commonwheel.lock import read
+from commonwheel.lock_errors import InvalidLock, LockMismatch
 from commonwheel.pin import Kind, Pin
 
 SHA = "a" * 64

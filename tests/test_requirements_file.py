@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel.errors import InvalidLock
+from commonwheel.lock_errors import InvalidLock
 from commonwheel.requirements_file import Line, RequirementsFile, read
 
 

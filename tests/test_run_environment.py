@@ -16,9 +16,10 @@ import pytest
 
 from commonwheel import lock as locks
 from commonwheel import run_environment, run_place
-from commonwheel.errors import CommonwheelError, HostFailed, InvalidStore, NotInStore
+from commonwheel.errors import CommonwheelError, InvalidStore
 from commonwheel.frontends import cli, run_start, settings
 from commonwheel.frontends.verbs.run import Arguments
+from commonwheel.lock_errors import HostFailed, NotInStore
 from commonwheel.run_environment import Purpose
 from commonwheel.store import Store
 from fake_host import FakeHost

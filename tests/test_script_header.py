@@ -10,7 +10,7 @@ from packaging.markers import default_environment
 
 from commonwheel import script_header
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidScript, ScriptMismatch
+from commonwheel.lock_errors import InvalidScript, ScriptMismatch
 from commonwheel.pin import Kind, Pin
 from commonwheel.run_place import header_of
 

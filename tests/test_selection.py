@@ -11,7 +11,8 @@ import pytest
 from packaging.markers import default_environment
 
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidSetting, NothingFits
+from commonwheel.errors import InvalidSetting
+from commonwheel.lock_errors import NothingFits
 from commonwheel.selection import requirements, select
 from commonwheel.store import Store
 from wheel_file import write_wheel

@@ -17,16 +17,13 @@ from commonwheel import installed
 from commonwheel.environment import Environment
 from commonwheel.errors import (
     CommonwheelError,
-    HostFailed,
     IncompatibleWheel,
     InvalidEnvironment,
     InvalidStore,
-    MissingHash,
-    SourceRefused,
-    WrongFile,
 )
 from commonwheel.install import WheelRequest, install_wheels, link_entries
 from commonwheel.installation import Request
+from commonwheel.lock_errors import HostFailed, MissingHash, SourceRefused, WrongFile
 from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store
 from commonwheel.sync import carry_out

@@ -86,14 +86,9 @@ def test_bytecode_that_is_being_added_belongs_there(
     entry = store.add(wheel, None)
     note = entry.root / "bytecode" / compiler.cache_tag
     for number in itertools.count():
-        with (
-            fault(entry.root, number, KeyboardInterrupt()) as planned,
-            patch.object(files, "_writable", left_open),
-            suppress(KeyboardInterrupt),
-        ):
-            store.ensure_bytecode(entry, compiler)
+        stopped = stopped_adding(store, entry, compiler, number)
         assert not verify_store(store).findings, f"change {number}"
-        if not planned.happened:
+        if not stopped:
             break
         assert not note.exists()
     assert number > 5
@@ -121,14 +116,9 @@ def test_bytecode_that_was_begun_is_what_it_was_begun_as(
     with patch.object(Compiler, "compile", compile_otherwise):
         # late, and then when there is no more than the note
         for number in (each for late in itertools.count(1) for each in (late, 1)):
-            with (
-                fault(entry.root, number, KeyboardInterrupt()) as planned,
-                patch.object(files, "_writable", left_open),
-                suppress(KeyboardInterrupt),
-            ):
-                store.ensure_bytecode(entry, compiler)
+            stopped = stopped_adding(store, entry, compiler, number)
             assert not verify_store(store).findings, f"change {number}"
-            if not planned.happened:
+            if not stopped:
                 break
     assert number > 10
     assert len(list(entry.tree.rglob("*.pyc"))) == len(modules)
@@ -157,6 +147,17 @@ def test_damage_in_bytecode_that_was_begun_is_found(
         }
     store.ensure_bytecode(entry, compiler)
     assert not verify_store(store).findings
+
+
+def stopped_adding(store: Store, entry: Entry, compiler: Compiler, number: int) -> bool:
+    """Add bytecode, until change ``number`` of the entry; whether there are as many."""
+    with (
+        fault(entry.root, number, KeyboardInterrupt()) as planned,
+        patch.object(files, "_writable", left_open),
+        suppress(KeyboardInterrupt),
+    ):
+        store.ensure_bytecode(entry, compiler)
+    return planned.happened
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 from commonwheel import run_place
-from commonwheel.errors import ActivationFailed
+from commonwheel.lock_errors import ActivationFailed
 
 _RUN = (
     "import sys; sys.path = [*filter(None, sys.path), sys.argv.pop(1)];"

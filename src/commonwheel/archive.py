@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from commonwheel import files
-from commonwheel.errors import InvalidSetting, ProgramFailed, ProgramMissing
+from commonwheel.errors import InvalidSetting
+from commonwheel.export_errors import ProgramFailed, ProgramMissing
 
 TIME = 315532800
 """Of all files unless another is wanted, in seconds since the epoch: 1980-01-01, before

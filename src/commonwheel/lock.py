@@ -18,7 +18,7 @@ from packaging import pylock
 
 from commonwheel import location, pinned_requirements, pylock_file, requirements_file
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidLock
+from commonwheel.lock_errors import InvalidLock
 from commonwheel.pin import Pin
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})

@@ -25,7 +25,7 @@ from packaging.version import InvalidVersion, Version
 
 from commonwheel import location, requirements_file
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidLock
+from commonwheel.lock_errors import InvalidLock
 from commonwheel.pin import Hashes, Kind, Pin
 from commonwheel.requirements_file import Line, RequirementsFile
 from commonwheel.wheel_metadata import STRONG_HASHES

@@ -20,7 +20,7 @@ from packaging.utils import (
 
 from commonwheel import location
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidLock, LockMismatch
+from commonwheel.lock_errors import InvalidLock, LockMismatch
 from commonwheel.pin import Hashes, Kind, Pin
 from commonwheel.wheel_metadata import STRONG_HASHES
 

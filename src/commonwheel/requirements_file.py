@@ -21,7 +21,8 @@ from typing import NoReturn
 from packaging.requirements import InvalidRequirement, Requirement
 
 from commonwheel import location
-from commonwheel.errors import InvalidLock, explain
+from commonwheel.errors import explain
+from commonwheel.lock_errors import InvalidLock
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -20,16 +20,12 @@ from pathlib import Path
 from commonwheel import files, installed, manifest, run_place
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment, of_interpreter
-from commonwheel.errors import (
-    CommonwheelError,
-    InvalidEnvironment,
-    InvalidStore,
-    NotInStore,
-)
+from commonwheel.errors import CommonwheelError, InvalidEnvironment, InvalidStore
 from commonwheel.install import Progress
 from commonwheel.installed import Installed
 from commonwheel.link_mode import LinkChoice
 from commonwheel.lock import Lock
+from commonwheel.lock_errors import NotInStore
 from commonwheel.pin import Kind, Pin
 from commonwheel.script_header import ScriptHeader
 from commonwheel.selection import as_lock, requirements, select

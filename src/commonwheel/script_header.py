@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidScript, ScriptMismatch
+from commonwheel.lock_errors import InvalidScript, ScriptMismatch
 from commonwheel.pin import Pin
 
 if sys.version_info >= (3, 11):

@@ -20,7 +20,8 @@ from packaging.version import InvalidVersion, Version
 from commonwheel.contents import Contents
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidSetting, NothingFits
+from commonwheel.errors import InvalidSetting
+from commonwheel.lock_errors import NothingFits
 from commonwheel.store import Store
 
 

@@ -22,10 +22,10 @@ from commonwheel import digests, direct_url, files, location, wheel
 from commonwheel.apply import Applied
 from commonwheel.entry import Entry
 from commonwheel.environment import Environment
-from commonwheel.errors import HostFailed, WrongFile
 from commonwheel.install import Progress, compiler_of, link_entries, of_entry
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkChoice
+from commonwheel.lock_errors import HostFailed, WrongFile
 from commonwheel.pin import SOURCES, Kind, Pin
 from commonwheel.plan import Plan
 from commonwheel.store import Store

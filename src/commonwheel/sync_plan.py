@@ -14,16 +14,15 @@ from commonwheel.contents import Contents
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
-from commonwheel.errors import (
+from commonwheel.errors import IncompatibleWheel, InvalidStore
+from commonwheel.installed import Installed
+from commonwheel.link_mode import LinkChoice, LinkMode
+from commonwheel.lock_errors import (
     EditableRefused,
-    IncompatibleWheel,
-    InvalidStore,
     MissingHash,
     NotBuiltHere,
     SourceRefused,
 )
-from commonwheel.installed import Installed
-from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.pin import SOURCES, Kind, Pin
 from commonwheel.plan import plan_removal

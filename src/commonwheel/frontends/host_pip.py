@@ -23,8 +23,9 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from commonwheel.environment import Environment
-from commonwheel.errors import CommonwheelError, HostFailed, SourceRefused, WrongFile
+from commonwheel.errors import CommonwheelError
 from commonwheel.install import FETCHING, Progress
+from commonwheel.lock_errors import HostFailed, SourceRefused, WrongFile
 from commonwheel.pin import Kind, Pin
 
 _NAME = "pip"

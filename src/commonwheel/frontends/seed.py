@@ -16,8 +16,9 @@ from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
-from commonwheel.errors import HostFailed, InvalidStore
+from commonwheel.errors import InvalidStore
 from commonwheel.install import Progress
+from commonwheel.lock_errors import HostFailed
 from commonwheel.pin import Kind, Pin
 from commonwheel.store import Store
 from commonwheel.sync import Host

@@ -15,7 +15,8 @@ from commonwheel.bytecode import Compiler
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment, Scheme
-from commonwheel.errors import InvalidStore, NotInLayer
+from commonwheel.errors import InvalidStore
+from commonwheel.export_errors import NotInLayer
 from commonwheel.pin import Pin
 from commonwheel.store import Store
 from commonwheel.sync_plan import plan_sync

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from commonwheel import run_place
-from commonwheel.errors import (
-    HostFailed,
-    InvalidEnvironment,
-    InvalidLock,
-    InvalidScript,
-)
+from commonwheel.errors import InvalidEnvironment
 from commonwheel.frontends import run_start, settings
 from commonwheel.frontends.verbs import arguments
+from commonwheel.lock_errors import HostFailed, InvalidLock, InvalidScript
 
 
 class Arguments(argparse.Namespace):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonwheel.apply import settle, was_stopped
-from commonwheel.errors import HostFailed, InvalidLock
 from commonwheel.frontends import settings
 from commonwheel.frontends.verbs import arguments, place
+from commonwheel.lock_errors import HostFailed, InvalidLock
 from commonwheel.maintenance.strays import tidy
 
 if TYPE_CHECKING:

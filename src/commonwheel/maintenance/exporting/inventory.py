@@ -24,7 +24,8 @@ from commonwheel import (
 from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
-from commonwheel.errors import InvalidEnvironment, NotSelfContained
+from commonwheel.errors import InvalidEnvironment
+from commonwheel.export_errors import NotSelfContained
 from commonwheel.installation import Request
 from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.exporting.plan import ExportedFile
