@@ -234,7 +234,7 @@ class TestNotRefused:
             status = (0o40775, 1, 1, 2, owner, owner, 0, 0, 0, 0)
             for each in (custody._is_private, custody._logged_into):
                 each.cache_clear()
-            return custody._writers(os.stat_result(status), {owner})
+            return custody._writers(os.devnull, os.stat_result(status), {owner})
 
         try:
             assert writers(7) == writers(0) == ""
@@ -373,13 +373,21 @@ class TestAccessControlLists:
         assert mode_of(place / "new/store") == 0o700
         assert_sealed(entry.root, 0o755, 0o555)
 
-    def test_a_list_of_others_is_a_group_that_may_write(self, place: Path) -> None:
+    @pytest.mark.parametrize("group", [OTHERS, 0])
+    def test_a_list_of_others_may_write_whosever_the_group_is(
+        self, place: Path, group: int
+    ) -> None:
         root = filled(place / "store", 0o755).root
         nobody = 0xFFFFFFFF
         listed = acl(
             *((0x01, 7, nobody), (0x02, 7, OTHERS), (0x04, 5, nobody)),
             *((0x10, 7, nobody), (0x20, 5, nobody)),
         )
-        os.chown(root, -1, OTHERS)
+        os.chown(root, -1, group)
         os.setxattr(root, "system.posix_acl_access", listed)
-        assert "may write to it" in refusal(root)
+        assert mode_of(root) == 0o775
+        said = refusal(root)
+        assert "those in its access control list may write to it" in said
+        root.chmod(0o755)  # the way out that the message names: it changes the mask
+        assert f"chmod g-w {root}" in said
+        Store(root)

@@ -40,6 +40,8 @@ _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FOR_A_TEAM = stat.S_ISGID | stat.S_ISVTX | stat.S_IWGRP
 _FIRST_PERSON = 1000
 """The first number that users get who are no part of the system (``login.defs(5)``)."""
+_LIST = "system.posix_acl_access"
+"""What the system calls the access control list of a file (``acl(5)``)."""
 _MOST_LINKS = 40
 """How many symbolic links a path leads through at most, as in Linux."""
 _ANOTHER = "choose another store with --store"
@@ -196,7 +198,7 @@ def _fault_of_folder(
     path: str, found: os.stat_result, root: os.stat_result, custody: Custody
 ) -> str | None:
     """Why somebody could write to one of a store's folders who should not."""
-    writers = _writers(found, {root.st_uid})
+    writers = _writers(path, found, {root.st_uid})
     is_for_all = found.st_mode & stat.S_IWOTH
     if not writers or _is_read_only(path):
         return None
@@ -223,7 +225,7 @@ def _fault_of_way(
             owner = name_of(status.st_uid)
             reason = f"{path} belongs to {owner}, who could replace what is in it"
             return f"{reason}; {_ANOTHER}"
-        writers = _writers(status, trusted)
+        writers = _writers(path, status, trusted)
         if writers and not status.st_mode & stat.S_ISVTX and not _is_read_only(path):
             return (
                 f"{writers} may write to {path}, and replace what is in it;"
@@ -250,7 +252,7 @@ def _fault_of_place(
 
 def _fault_of_root(path: str, root: os.stat_result) -> str | None:
     """Why somebody could write to a store's own folder who should not."""
-    writers = _writers(root, {root.st_uid})
+    writers = _writers(path, root, {root.st_uid})
     if not writers or _is_read_only(path):
         return None
     if root.st_mode & stat.S_IWOTH:
@@ -300,7 +302,7 @@ def _is_for_a_team(root: os.stat_result) -> bool:
     return root.st_mode & _FOR_A_TEAM == _FOR_A_TEAM and not root.st_mode & stat.S_IWOTH
 
 
-def _writers(folder: os.stat_result, users: Iterable[int]) -> str:
+def _writers(path: str, folder: os.stat_result, users: Iterable[int]) -> str:
     """Who may write to a folder beside its owner, for a person; nobody: "".
 
     The private group of one of ``users`` is nobody else.
@@ -310,9 +312,21 @@ def _writers(folder: os.stat_result, users: Iterable[int]) -> str:
     if not folder.st_mode & stat.S_IWGRP:
         return ""
     group, mine = folder.st_gid, {*users, folder.st_uid}
+    if _has_list(path):
+        return "those in its access control list"
     if any(_is_private(group, user) for user in mine) and _logged_into(group) <= mine:
         return ""
     return f"the group {_group(group)}"
+
+
+def _has_list(path: str) -> bool:
+    """Whether others than a folder's owner and group are listed with their rights."""
+    if sys.platform != "linux":
+        return False  # untested
+    try:
+        return bool(os.getxattr(path, _LIST))
+    except OSError:
+        return False  # there is none, or the filesystem knows none
 
 
 @cache
