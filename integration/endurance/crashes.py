@@ -145,11 +145,22 @@ def crashes(
     """
     chance = random.Random(seed)
     who = "not as root" if nobody else "as root"
+    tried: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    changes = 0
+    begin = time.monotonic()
     with scene(nobody=nobody) as made:
         for act in acts:
             stage = Stage(made, act)
+            changes += len(stage.expected.operations)
             accidents = _accidents(stage, states // len(acts), chance)
-            yield from _met(stage, accidents, who)
+            for kind, is_held in _met(stage, accidents, who):
+                tried[kind] += 1
+                failed[kind] += not is_held
+    minutes = (time.monotonic() - begin) / 60
+    note = f"{len(acts)} commands, which make {changes:,} changes; {minutes:.0f} min"
+    for kind, number in tried.items():
+        yield Figure("crashes", f"commands {kind}, {who}", number, failed[kind], note)
 
 
 @dataclass(frozen=True)
@@ -276,23 +287,14 @@ def broken_by(control: str, act: Act, states: int) -> set[str]:
     return found & {"entry", "environment"}
 
 
-def _met(stage: Stage, accidents: Iterable[Accident], who: str) -> Iterator[Figure]:
-    tried = {"killed": 0, "failing": 0}
-    failed = dict(tried)
-    begin = time.monotonic()
+def _met(
+    stage: Stage, accidents: Iterable[Accident], who: str
+) -> Iterator[tuple[str, bool]]:
+    """Of each accident that there was what it was, and whether everything held."""
     for each in accidents:
         wrong = stage.meet(each)
         if wrong is None:
             continue
-        kind = "killed" if each.kind == KILL else "failing"
-        tried[kind] += 1
         if wrong:
-            failed[kind] += 1
             print(f"{stage.told(each)}, {who}:", *wrong[:4], sep="\n    ", flush=True)
-    taken = time.monotonic() - begin
-    total = len(stage.expected.operations)
-    for kind, number in tried.items():
-        if number:
-            what = f"{stage.act.name}, {kind}, {who}"
-            note = f"of {total} changes; {taken:.0f} s for all"
-            yield Figure("crashes", what, number, failed[kind], note)
+        yield ("killed" if each.kind == KILL else "failing"), not wrong
