@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -229,12 +229,25 @@ VERBS = (
 
 
 def room(points: int) -> Iterator[Figure]:
-    """All of it, at ``points`` moments, sizes and limits each."""
+    """All of it, at ``points`` moments, sizes and limits each; a row for each part."""
     with tempfile.TemporaryDirectory() as made:
         os.chmod(made, 0o755)
-        for part in (interruptions, limits, processes, full):
-            yield from part(Path(made), points)
-        yield from rights(Path(made))
+        parts = {
+            "stopped by SIGINT or SIGTERM": interruptions(Path(made), points),
+            "too little memory, too few or too small files": limits(Path(made), points),
+            "too few processes, killed compilers": processes(Path(made), points),
+            "too few blocks or inodes on a disk": full(Path(made), points),
+            "rights that are lacking": rights(Path(made)),
+        }
+        for what, part in parts.items():
+            yield _summed(f"commands, {what}", part)
+
+
+def _summed(what: str, figures: Iterable[Figure]) -> Figure:
+    """One row of many."""
+    rows = [*figures]
+    tried, failed = sum(r.tried for r in rows), sum(r.failed for r in rows)
+    return Figure(_SUBJECT, what, tried, failed, f"{len(rows)} kinds")
 
 
 LIMITED = ("install", "upgrade", "sync", "verify", "gc")
