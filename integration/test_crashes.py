@@ -36,6 +36,11 @@ def test_whatever_is_stopped_nothing_is_half(nobody: bool) -> None:
     assert held([*crashes.crashes(STATES, nobody=nobody)]) >= STATES * 0.8
 
 
+def test_on_an_overlay_of_two_filesystems() -> None:
+    acts = (scenes.INSTALL, scenes.UPGRADE, scenes.UNINSTALL)
+    assert held([*crashes.crashes(STATES, layered=True, acts=acts)]) >= STATES * 0.8
+
+
 def test_in_single_system_calls() -> None:
     assert held([*crashes.system_calls(CALLS)]) == CALLS
 

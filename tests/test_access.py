@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from commonwheel import access
+from commonwheel import access, holdings
 from commonwheel.environment import Environment
 from commonwheel.install import WheelRequest, install_wheels
+from commonwheel.link_mode import LinkChoice, LinkMode
 from commonwheel.store import Store
 from wheel_file import write_wheel
 
@@ -73,7 +74,23 @@ def test_who_cannot_read_the_store_gets_real_files(
         os.chown(folder, SOMEBODY, SOMEBODY)
     store.root.mkdir(mode=0o700)
     wheel = write_wheel(place, {"sample.py": "x = 1"})
-    done = install_wheels([WheelRequest(wheel)], environment, store)
+    asked = [WheelRequest(wheel)]
+    copies = LinkChoice(LinkMode.COPY)
+    assert install_wheels(asked, environment, store, links=copies).fallbacks == ()
+    done = install_wheels(asked, environment, store)
     assert done.fallbacks == (f"user {SOMEBODY} cannot read {store.root}: real files",)
     assert not (environment.scheme.purelib / "sample.py").is_symlink()
     assert (environment.scheme.purelib / "sample.py").is_file()
+    (link,) = holdings.read_links(environment.scheme.purelib)[0]
+    assert link.mode is not LinkMode.MANIFEST
+    # what it was made of is no concern of who cannot look there
+    code = (
+        "import os, pathlib; from commonwheel import holdings; "
+        f"site = pathlib.Path({str(environment.scheme.purelib)!r}); "
+        "(link,) = holdings.read_links(site)[0]; "
+        f"os.setuid({SOMEBODY}); assert not holdings.uses_entry(link)"
+    )
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done_there = subprocess.run(command, capture_output=True, text=True, env=variables)
+    assert (done_there.returncode, done_there.stderr) == (0, "")

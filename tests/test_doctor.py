@@ -139,6 +139,19 @@ def test_a_file_of_the_store_that_everybody_can_write_to(linked: Environment) ->
     assert "others can write to" in found[0].problem
 
 
+def test_a_file_with_two_names_in_the_environment_is_not_one_of_the_store(
+    linked: Environment,
+) -> None:
+    """As ``cp -al`` of an environment gives them."""
+    metadata = linked.scheme.purelib / "two-1.0.dist-info/METADATA"
+    content = metadata.read_bytes()
+    metadata.unlink()
+    metadata.write_bytes(content)
+    metadata.chmod(0o666)
+    os.link(metadata, linked.scheme.data / "copy")
+    assert examine(linked) == []
+
+
 def test_an_environment_that_is_reached_by_another_path_is_the_same(
     linked: Environment, tmp_path: Path
 ) -> None:

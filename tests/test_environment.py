@@ -16,7 +16,7 @@ from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
 from commonwheel import environment
-from commonwheel.environment import of_interpreter, of_prefix, of_target, of_this_process
+from commonwheel.environment import of_interpreter, of_prefix, of_target
 from commonwheel.errors import InvalidEnvironment
 
 
@@ -39,9 +39,6 @@ def test_of_this_interpreter() -> None:
     assert found.tags == tuple(map(str, sys_tags()))
     assert found.markers == default_environment()
     assert str(found) == f"{sys.executable} (Python {found.version})"
-    this = of_this_process(found.scheme, found.python)
-    assert (this.version, this.cache_tag) == (found.version, found.cache_tag)
-    assert this.tags is None
 
 
 def test_of_a_virtual_environment(folder: Path) -> None:

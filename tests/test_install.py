@@ -100,15 +100,16 @@ def test_two_processes_in_one_environment(
     code = f"""
 import sys
 from pathlib import Path
-from commonwheel.environment import Scheme, of_this_process
+from commonwheel.environment import Environment, Scheme
 from commonwheel.install import WheelRequest, install_wheels
 from commonwheel.store import Store
 site = Path({str(scheme.purelib)!r})
 scheme = Scheme(site, site, site / "bin", site / "include", site)
+this = Environment(Path(sys.executable), {environment.version!r},
+    sys.implementation.cache_tag, scheme)
 sys.stdin.read()
 for _ in range(10):
-    install_wheels([WheelRequest(Path(sys.argv[1]))],
-        of_this_process(scheme, Path(sys.executable)), Store({str(store.root)!r}))
+    install_wheels([WheelRequest(Path(sys.argv[1]))], this, Store({str(store.root)!r}))
 """
     names = ("one", "two", "three")
     running = [

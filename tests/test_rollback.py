@@ -277,6 +277,44 @@ def test_what_had_to_be_copied_aside_is_known_by_its_name(
     assert path.read_text() == "old"
 
 
+def test_what_was_not_touched_is_left_on_another_filesystem(
+    site: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As files of an overlay are, of several ones: its folders are on none of them."""
+    link = site / manifest.VIEW / "p"
+    link.symlink_to("old")
+    journal.begin([site], [link], (), ())
+    staged = journal.name_for(link)
+    staged.symlink_to("new")
+    journal.will_put({link: staged})
+    lstat = os.lstat
+
+    def on_another(path: Any, **options: Any) -> Any:
+        status = lstat(path, **options)
+        if str(path) != str(link):
+            return status
+        names = [name for name in dir(status) if name.startswith("st_")]
+        values = {name: getattr(status, name) for name in names}
+        return SimpleNamespace(**values | {"st_dev": status.st_dev + 1})
+
+    monkeypatch.setattr(os, "lstat", on_another)
+    take_back(journal)
+    assert os.readlink(link) == "old"
+
+
+def test_what_was_copied_aside_and_removed_in_part_only_is_whole_again(
+    site: Path, journal: Journal
+) -> None:
+    folder = site / "one-1.dist-info"
+    write(folder, {"METADATA": "1", "RECORD": "2"})
+    before = snapshot(site, without=("stage-x",))
+    journal.begin([site], [folder], (), ())
+    shutil.copytree(folder, journal.name_aside(folder))
+    (folder / "METADATA").unlink()
+    take_back(journal)
+    assert snapshot(site) == before
+
+
 def test_what_somebody_else_has_removed_is_not_made_of_something_else(
     site: Path, journal: Journal
 ) -> None:

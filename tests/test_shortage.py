@@ -57,3 +57,18 @@ def test_who_was_killed() -> None:
     assert "out of memory" in shortage.killed_by(signal.SIGKILL)
     assert "SIGSEGV" in shortage.killed_by(signal.SIGSEGV)
     assert "signal 63" in shortage.killed_by(63)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("can't start new thread"), shortage.THREADS),
+        (SystemError("<f> returned NULL without setting an exception"), shortage.MEMORY),
+        (RuntimeError("something else"), None),
+        (SystemError("something else"), None),
+    ],
+)
+def test_what_the_interpreter_itself_lacks(
+    error: RuntimeError | SystemError, said: str | None
+) -> None:
+    assert shortage.of_interpreter(error) == said

@@ -5,6 +5,7 @@ That each kind of damage is found is shown with its repair, in ``test_repair.py`
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -122,6 +123,23 @@ def test_bytecode_that_was_begun_is_what_it_was_begun_as(
                 break
     assert number > 10
     assert len(list(entry.tree.rglob("*.pyc"))) == len(modules)
+
+
+def test_a_note_of_what_was_begun_does_not_say_where_to_write(
+    store: Store, wheel: Path, compiler: Compiler
+) -> None:
+    """In a team's store it may be of somebody else than who goes on."""
+    entry = store.add(wheel, None)
+    planted = b"planted"
+    for place in (entry.tree, entry.tree.parent.parent):
+        place.chmod(0o755)
+        (place / "planted.py").write_bytes(planted)
+    digest = hashlib.sha256(planted).hexdigest()
+    note = entry.root / f"bytecode/.{compiler.cache_tag}"
+    note.write_text(f"2 14\n{digest} planted.py\n{digest} ../../planted.py\n")
+    store.ensure_bytecode(entry, compiler)
+    assert not (store.root / "tmp/planted.py").exists()
+    assert digest not in (entry.root / "bytecode" / compiler.cache_tag).read_text()
 
 
 def test_damage_in_bytecode_that_was_begun_is_found(

@@ -87,6 +87,7 @@ def _crowds(asked: Arguments, folder: Path) -> Iterable[Figure]:
 def _crashes(asked: Arguments, folder: Path) -> Iterable[Figure]:
     for nobody in (False, True):
         yield from crashes.crashes(60 if asked.quick else 2000, nobody=nobody)
+    yield from crashes.crashes(60 if asked.quick else 500, layered=True)
     yield from crashes.system_calls(20 if asked.quick else 400)
 
 

@@ -66,12 +66,18 @@ class Accident:
 
 
 @contextmanager
-def scene(*, nobody: bool = False) -> Iterator[Scene]:
-    """A scene in the memory, with its wheels."""
+def scene(*, nobody: bool = False, layered: bool = False) -> Iterator[Scene]:
+    """A scene in the memory, with its wheels.
+
+    ``layered``: on an overlay of two filesystems, where a file has another device than
+    its folder, and the folder lists another inode for it.
+    """
     python = scenes.python_here()
     with tempfile.TemporaryDirectory() as folder, mounts(Path(folder)) as mounted:
         os.chmod(folder, 0o755)
         memory = mounted.filesystem(TMPFS, "size=2G,mode=0755")
+        if layered:
+            memory = mounted.overlay(mounted.filesystem(TMPFS), memory)
         scenes.write_wheels(memory / "wheels", python)
         home = memory / "home"
         home.mkdir()
@@ -136,20 +142,24 @@ def crashes(
     states: int,
     *,
     nobody: bool = False,
+    layered: bool = False,
     seed: int = 0,
     acts: Sequence[Act] = scenes.ACTS,
 ) -> Iterator[Figure]:
     """Let about ``states`` accidents happen, shared out among the acts.
 
-    ``nobody``: the commands are not run by the superuser. What does not hold is printed.
+    ``nobody``: the commands are not run by the superuser. ``layered``: see :func:`scene`.
+    What does not hold is printed.
     """
     chance = random.Random(seed)
     who = "not as root" if nobody else "as root"
+    if layered:
+        who += ", on an overlay of two filesystems"
     tried: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     changes = 0
     begin = time.monotonic()
-    with scene(nobody=nobody) as made:
+    with scene(nobody=nobody, layered=layered) as made:
         for act in acts:
             stage = Stage(made, act)
             changes += len(stage.expected.operations)

@@ -153,14 +153,16 @@ def _go_on(begun: Path, unpacked: Path, made: Path) -> None:
 
     :raises OSError: the note cannot be read, or the folder not be written
     """
-    for path, digest in _listed(begun):
+    # Somebody else may have written the note: it is asked, and never says where to write.
+    listed = dict(_listed(begun))
+    for path in [each for each in made.rglob("*") if each.is_file()]:
+        below = path.relative_to(made)
         try:
-            content = files.read(unpacked / path)
+            content = files.read(unpacked / below)
         except FileNotFoundError:
             continue
-        if hashlib.sha256(content).hexdigest() == digest:
-            (made / path).parent.mkdir(parents=True, exist_ok=True)
-            (made / path).write_bytes(content)
+        if hashlib.sha256(content).hexdigest() == listed.get(below.as_posix()):
+            path.write_bytes(content)
 
 
 def bytecode_of(entry: Entry, cache_tag: str) -> tuple[int, int] | None:

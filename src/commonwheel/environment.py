@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -219,16 +218,6 @@ def _with_site_packages(folder: Path) -> Environment | None:
             if any(_same(folder, site) for site in environment.sites):
                 return environment
     return None
-
-
-def of_this_process(scheme: Scheme, python: Path) -> Environment:
-    """The running interpreter's environment, for a frontend that knows its scheme."""
-    return Environment(
-        python=python,
-        version=".".join(map(str, sys.version_info[:3])),
-        cache_tag=str(sys.implementation.cache_tag),
-        scheme=scheme,
-    )
 
 
 def _interpreter(python: Path) -> Path:

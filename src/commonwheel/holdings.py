@@ -134,10 +134,20 @@ def entries_of(environment: Environment) -> list[Path]:
     found: dict[Path, None] = {}
     for site in environment.sites:
         for each in read_links(site)[0]:
-            linked = each.mode is LinkMode.HARDLINK and each.entry.is_dir()
-            if (each.is_linked or linked) and in_force(site, each) is not None:
+            if uses_entry(each) and in_force(site, each) is not None:
                 found[each.entry] = None
     return list(found)
+
+
+def uses_entry(link: Manifest) -> bool:
+    """Whether an entry has to be sound for what links to it.
+
+    Real files need none; but a hard link is a file of an entry, if that is still there,
+    and not in a store that is hidden from who looks.
+    """
+    if link.mode is LinkMode.HARDLINK:
+        return os.path.isdir(link.entry)
+    return link.is_linked
 
 
 def in_force(site: Path, link: Manifest) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,13 +203,16 @@ def _for_its_owner(
     So it is where the superuser installs for somebody, of a store that is private. With
     what a person should be told.
     """
+    if sys.platform == "win32":
+        return requests, ()
     try:
         owner = os.stat(environment.sites[0]).st_uid
     except OSError:
         return requests, ()  # it is made now, and belongs to who makes it
     if environment.plain or owner == os.geteuid():
         return requests, ()
-    folders = dict.fromkeys(each.entry.root.parent for each in requests)
+    linked = [each for each in requests if each.mode is LinkMode.MANIFEST]
+    folders = dict.fromkeys(each.entry.root.parent for each in linked)
     hidden = [folder for folder in folders if not access.can_read(owner, folder)]
     if not hidden:
         return requests, ()

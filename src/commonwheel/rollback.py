@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +29,7 @@ def is_of_now(journal: Journal) -> bool:
     """
     if journal.stage_inode not in (0, inode(str(journal.stage))):
         return False  # a copy, whose inodes say nothing
-    with os.scandir(journal.stage) as found:
-        aside = {each.inode() for each in found}
+    aside = {each for _, each in _staged(journal)}
     touched = [path for path in journal.was if path.endswith(METADATA)]
     for path in dict.fromkeys((*journal.owners, *touched)):
         was = journal.was[path] if path in journal.was else journal.owners[path]
@@ -52,8 +51,17 @@ def has_kept(journal: Journal) -> bool:
     if journal.stage_inode not in (0, inode(str(journal.stage))):
         return True
     before = {was for was in journal.was.values() if was}
-    with os.scandir(journal.stage) as found:
-        return any(e.name.endswith(ASIDE) or e.inode() in before for e in found)
+    return any(path.endswith(ASIDE) or each in before for path, each in _staged(journal))
+
+
+def _staged(journal: Journal) -> Iterator[tuple[str, int]]:
+    """What lies in the stage, with its inode.
+
+    A folder may list another one: that of an overlay of several filesystems does.
+    """
+    for name in os.listdir(journal.stage):
+        path = os.path.join(journal.stage, name)
+        yield path, inode(path)
 
 
 def take_back(journal: Journal) -> None:
@@ -76,21 +84,23 @@ def take_back(journal: Journal) -> None:
 
 def _find_kept(journal: Journal, kept: _Kept) -> None:
     """What lies in the stage, by the numbers of the paths it is of."""
-    with os.scandir(journal.stage) as found:
-        for each in found:
-            number, dot, _ = each.name.partition(".")
-            if dot and number.isdecimal():
-                known = kept.setdefault(int(number), [])
-                known.append((inode(each.path), Path(each.path)))
+    for path, now in _staged(journal):
+        number, dot, _ = os.path.basename(path).partition(".")
+        if dot and number.isdecimal():
+            kept.setdefault(int(number), []).append((now, Path(path)))
 
 
 def _restore(journal: Journal, path: str, kept: _Kept) -> None:
     was, now = journal.was[path], inode(path)
-    if now and not _has_put(journal, path):
+    mine = kept.get(journal.numbers[path], [])
+    is_aside = any(each.name.endswith(ASIDE) for _, each in mine)
+    if now == was and not (now and is_aside):
+        return  # it was not touched
+    is_folder = os.path.isdir(path) and not os.path.islink(path)
+    # A folder that had to be copied aside may have been removed in part only.
+    if now and not (now == was and is_folder) and not _has_put(journal, path):
         return
-    if now == was and not (now and _had_to_be_copied(journal, path)):
-        return
-    if os.path.isdir(path) and not os.path.islink(path) and not journal.is_ours(path):
+    if is_folder and not journal.is_ours(path):
         # what is in it may be of somebody else by now
         _remove_made(journal, path)
         if inode(path):
@@ -101,7 +111,7 @@ def _restore(journal: Journal, path: str, kept: _Kept) -> None:
         if not journal.is_ours(path):
             _remove_bytecode(journal, path)
         return
-    source = _original(was, kept.get(journal.numbers[path], []))
+    source = _original(was, mine)
     if source is None:
         return  # it was never put aside; somebody else has taken it away
     if now and files.exchange(source, Path(path)):
@@ -145,17 +155,10 @@ def _has_put(journal: Journal, path: str) -> bool:
     if path.startswith(tuple(journal.own)):
         return True
     right, found = journal.put.get(path, ""), identity(path, Path(path))
-    if right and _had_to_be_copied(journal, path):
+    if right and os.lstat(path).st_dev != os.lstat(journal.stage).st_dev:
+        # it had to be copied, and was given another inode there
         right, found = (each.partition(":")[2] for each in (right, found))
     return found == right
-
-
-def _had_to_be_copied(journal: Journal, path: str) -> bool:
-    """Whether what is put at a path, where something is, was given an inode there.
-
-    That may be the one that what it took the place of had.
-    """
-    return os.lstat(path).st_dev != os.lstat(journal.stage).st_dev
 
 
 def _original(was: int, kept: Iterable[tuple[int, Path]]) -> Path | None:

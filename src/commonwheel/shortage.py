@@ -13,6 +13,8 @@ _REMOVE = "remove something there (if it has the store, `commonwheel gc` does)"
 THREADS = "no more threads can be started, see `ulimit -u` and `ulimit -v`"
 _NO_THREAD = "can't start new thread"
 """As Python says it, by no class of its own."""
+_LOST = "without setting an exception"
+"""As CPython says where it loses on the way that it had no memory."""
 
 _LIMITS = {
     errno.EMFILE: "raise the limit, see `ulimit -n`",
@@ -28,9 +30,11 @@ def is_one(error: OSError) -> bool:
     return error.errno in _LIMITS
 
 
-def is_of_threads(error: RuntimeError) -> bool:
-    """Whether an error says that a thread could not be started."""
-    return str(error).startswith(_NO_THREAD)
+def of_interpreter(error: RuntimeError | SystemError) -> str | None:
+    """What Python has too little of, if an error says that, which has no class for it."""
+    if isinstance(error, SystemError):
+        return MEMORY if _LOST in str(error) else None
+    return THREADS if str(error).startswith(_NO_THREAD) else None
 
 
 def killed_by(number: int) -> str:

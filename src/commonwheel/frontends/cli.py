@@ -68,10 +68,11 @@ def _carry_out(asked: Arguments) -> int:
         arguments.complain("error", error)
     except MemoryError:
         arguments.complain("error", f"{shortage.MEMORY}; {_TAKEN_BACK}")
-    except RuntimeError as error:
-        if not shortage.is_of_threads(error):
+    except (RuntimeError, SystemError) as error:
+        reason = shortage.of_interpreter(error)
+        if reason is None:
             raise
-        arguments.complain("error", f"{shortage.THREADS}; {_TAKEN_BACK}")
+        arguments.complain("error", f"{reason}; {_TAKEN_BACK}")
     except (OSError, ValueError) as error:
         arguments.complain("error", _explain(error))
         _print_no_more()

@@ -16,7 +16,6 @@ from commonwheel.entry import Entry
 from commonwheel.entry_folder import read_entry
 from commonwheel.environment import Environment
 from commonwheel.errors import InvalidStore
-from commonwheel.link_mode import LinkMode
 from commonwheel.manifest import Manifest
 from commonwheel.registry import stores_of
 from commonwheel.store import Store
@@ -69,8 +68,7 @@ def _examine(site: Path, environment: Environment) -> Iterator[Finding]:
     found, damaged = _read_manifests(site, mend)
     yield from damaged
     for link in found:
-        # real files do not need their entry, but a hard link is a file of it
-        if link.is_linked or (link.mode is LinkMode.HARDLINK and link.entry.is_dir()):
+        if holdings.uses_entry(link):
             yield from _check_entry(link, mend)
         yield from _check_metadata(site, link, mend)
     yield from _check_view(site, [link for link in found if link.is_linked], mend)
@@ -206,12 +204,23 @@ def _check_metadata(site: Path, link: Manifest, mend: str) -> Iterator[Finding]:
         if not os.path.lexists(there):
             yield Finding(f"{link.name} {link.version}: {there} is missing", mend)
             return
-        status = os.lstat(there)
-        is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if is_open and status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+        is_open = os.lstat(there).st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if is_open and _is_of_store(there, link, row):
             reason = "is a file of the store's that others can write to"
             yield Finding(f"{link.name} {link.version}: {there} {reason}", mend)
             return
+
+
+def _is_of_store(path: str, link: Manifest, row: str) -> bool:
+    """Whether a file is a hard link to one in the store."""
+    folder, _, name = row.partition("/")
+    stored = link.entry / "tree" / row
+    if folder == link.metadata:
+        stored = link.entry / "dist-info" / name
+    try:
+        return os.path.samefile(path, stored)
+    except OSError:
+        return False  # there is none, or it is hidden from who looks
 
 
 def _check_listed(site: Path, environment: Environment) -> Iterator[Finding]:

@@ -19,7 +19,6 @@ from commonwheel import holdings, installed, linkage
 from commonwheel.damage import Damage, Fault
 from commonwheel.environment import Environment
 from commonwheel.install import Progress
-from commonwheel.link_mode import LinkMode
 from commonwheel.maintenance.mending import (
     damaged_entries,
     environments,
@@ -169,8 +168,7 @@ def _held(
     found: dict[Path, list[tuple[Path, Manifest]]] = {}
     for each in there:
         link = each.manifest
-        shares = link.mode is LinkMode.HARDLINK and link.entry.is_dir()
-        if link.is_linked or shares or link.name in wrong:
+        if holdings.uses_entry(link) or link.name in wrong:
             held = found.setdefault(link.entry, [])
             if (each.site, link) not in held:
                 held.append((each.site, link))

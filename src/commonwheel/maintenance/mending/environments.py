@@ -46,8 +46,8 @@ def mend(
     homes = [request.entry.root.parent.parent for request in requests]
     for site in environment.sites:
         homes += [link.entry.parent.parent for link in holdings.read_links(site)[0]]
-    found_homes = [each for each in dict.fromkeys(homes) if (each / "format").is_file()]
-    chain = Store(*found_homes, patience=store.patience) if found_homes else store
+    known = [home for home in dict.fromkeys(homes) if os.path.isfile(home / "format")]
+    chain = Store(*known, patience=store.patience) if known else store
     if plan.renew:
         _link([], again, environment, chain, outcome)
     if requests:
