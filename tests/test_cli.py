@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
 import signal
@@ -320,3 +322,17 @@ def test_a_closed_standard_error_is_no_reason_to_fail(venv: Path, wheel: Path) -
     command = f'exec "{sys.executable}" -m commonwheel install --python "$0" "$1" 2>&-'
     subprocess.run(["sh", "-c", command, venv, wheel], check=True)
     assert run(venv / "bin/hello").stdout == "hello\n"
+
+
+def test_an_error_that_cannot_be_told_is_one_all_the_same(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where standard error is a file on a disk that is full."""
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device", text)
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert main(["uninstall", "--python", str(venv), "not-there"]) == 1
+    assert main(["install", "--python", str(venv), "not-there.whl"]) == 1

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from commonwheel.apply import Applied
@@ -144,8 +144,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def complain(kind: str, message: object) -> None:
-    """Tell a person something, on standard error. ``kind``: ``error`` or ``warning``."""
-    print(f"commonwheel: {kind}: {message}", file=sys.stderr)
+    """Tell a person something, on standard error. ``kind``: ``error`` or ``warning``.
+
+    If that cannot be written to either, the exit status has to do.
+    """
+    with suppress(OSError):
+        print(f"commonwheel: {kind}: {message}", file=sys.stderr)
 
 
 def explain(done: Applied) -> None:
