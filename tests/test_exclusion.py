@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,8 +184,8 @@ os.kill(os.getpid(), 9)
                 assert parent.stdout.readline() == "released\n"
             else:
                 parent.wait(60)
-            os.kill(child, 0)  # it lives
-            with lock(path, 0).held():
+            os.kill(child, 0)  # it lives, and may just be beginning to
+            with lock(path, 30).held():
                 pass
         finally:
             parent.kill()
@@ -281,6 +282,29 @@ def test_the_lock_of_an_environment_may_go_while_others_wait(
     assert len(order) == 16
     assert order[::2] == order[1::2]
     assert not folder.exists()
+
+
+def test_a_lock_whose_folder_goes_while_it_is_made_is_taken_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that is there, and then not, pathlib says that it exists."""
+    mkdir = Path.mkdir
+    gone = iter([True])
+
+    def make(self: Path, *args: Any, **options: Any) -> None:
+        if self == path.parent and next(gone, False):
+            raise FileExistsError(errno.EEXIST, "File exists", str(self))
+        mkdir(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with lock(path).held():
+        assert path.exists()
+
+
+def test_a_file_where_the_folder_of_a_lock_should_be_is_an_error(path: Path) -> None:
+    path.parent.touch()
+    with pytest.raises(OSError, match="exists|directory"):
+        lock(path).acquire()
 
 
 def test_a_lock_whose_folder_was_removed_is_taken_all_the_same(path: Path) -> None:

@@ -58,7 +58,6 @@ def changing(
     lock = Exclusion(folder / _LOCK, wait)
     missing = [each for each in (site, *site.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
             folders = [each / manifest.FOLDER for each in environment.sites]

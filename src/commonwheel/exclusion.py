@@ -179,7 +179,7 @@ class Exclusion:
         return self._lock.is_locked
 
     def try_to_acquire(self) -> bool:
-        """Take it, unless somebody has it.
+        """Take it, unless somebody has it. Its folder is made if it is not there.
 
         :raises OSError: its folder cannot be written, or the filesystem has no locks
         """
@@ -188,6 +188,12 @@ class Exclusion:
                 self._lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):
             return False  # who had it may just have removed its folder
+        except FileExistsError:
+            # so pathlib says, too, if a folder goes while it looks whether it is one
+            folder = self._path.parent
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+            return False
         return True
 
     def acquire(self) -> None:
