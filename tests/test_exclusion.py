@@ -303,7 +303,7 @@ def test_a_lock_whose_folder_goes_while_it_is_made_is_taken_all_the_same(
 
 def test_a_file_where_the_folder_of_a_lock_should_be_is_an_error(path: Path) -> None:
     path.parent.touch()
-    with pytest.raises(OSError, match="exists|directory"):
+    with pytest.raises(OSError, match=r"exists|directory"):
         lock(path).acquire()
 
 
