@@ -64,6 +64,7 @@ def test_who_was_killed() -> None:
     [
         (RuntimeError("can't start new thread"), shortage.THREADS),
         (SystemError("<f> returned NULL without setting an exception"), shortage.MEMORY),
+        (SystemError("error return without exception set"), shortage.MEMORY),
         (RuntimeError("something else"), None),
         (SystemError("something else"), None),
     ],

@@ -13,7 +13,7 @@ _REMOVE = "remove something there (if it has the store, `commonwheel gc` does)"
 THREADS = "no more threads can be started, see `ulimit -u` and `ulimit -v`"
 _NO_THREAD = "can't start new thread"
 """As Python says it, by no class of its own."""
-_LOST = "without setting an exception"
+_LOST = ("without setting an exception", "without exception set")
 """As CPython says where it loses on the way that it had no memory."""
 
 _LIMITS = {
@@ -33,7 +33,7 @@ def is_one(error: OSError) -> bool:
 def of_interpreter(error: RuntimeError | SystemError) -> str | None:
     """What Python has too little of, if an error says that, which has no class for it."""
     if isinstance(error, SystemError):
-        return MEMORY if _LOST in str(error) else None
+        return MEMORY if any(each in str(error) for each in _LOST) else None
     return THREADS if str(error).startswith(_NO_THREAD) else None
 
 
