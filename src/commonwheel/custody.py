@@ -305,7 +305,8 @@ def _is_for_a_team(root: os.stat_result) -> bool:
 def _writers(path: str, folder: os.stat_result, users: Iterable[int]) -> str:
     """Who may write to a folder beside its owner, for a person; nobody: "".
 
-    The private group of one of ``users`` is nobody else.
+    The private group of one of ``users`` is nobody else; of a folder with an access
+    control list, the group's bit does not say whom it is for.
     """
     if folder.st_mode & stat.S_IWOTH:
         return "everybody"
